@@ -1,0 +1,1 @@
+//! swanctl.conf and strongswan.conf, typed, with diagnostics.

@@ -1,0 +1,1 @@
+//! Transforms, key derivation, key exchange and signatures.

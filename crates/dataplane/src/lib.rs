@@ -1,0 +1,1 @@
+//! Data planes: userspace over TUN, and null.

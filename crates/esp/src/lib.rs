@@ -1,0 +1,1 @@
+//! ESP packets and the replay window.

@@ -1,0 +1,1 @@
+//! IKE_SA and CHILD_SA state machines without I/O.

@@ -1,0 +1,1 @@
+//! TUN, sockets, rtnetlink and namespaces.

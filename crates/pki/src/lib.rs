@@ -1,0 +1,1 @@
+//! Certificates, certification paths and private keys for IKE.

@@ -1,0 +1,1 @@
+//! Namespaces and real peers for tests.

@@ -1,0 +1,1 @@
+//! The VICI control protocol.

@@ -1,0 +1,1 @@
+//! IKE messages and payloads as values.
