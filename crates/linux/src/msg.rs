@@ -1,0 +1,130 @@
+//! `sendmsg` and `recvmsg` with the packet-information control message, for UDP and raw sockets alike.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::RawFd;
+
+use socket2::SockAddr;
+
+use crate::sys::check_len;
+
+/// Room for the largest control message we use, aligned as `cmsghdr` must be.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+/// What came with a datagram.
+pub(crate) struct Received {
+    pub(crate) len: usize,
+    pub(crate) remote: SocketAddr,
+    /// The address the datagram was sent to, when the kernel told.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// Receives one datagram. A datagram larger than the buffer is an error, not a shortened success.
+pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut control = Control([0; 64]);
+    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `try_init` gives storage for an address and its length; `msghdr` is plain old data whose pointers
+    // refer to locals that live until after the call, with their exact sizes.
+    let ((len, header), remote) = unsafe {
+        SockAddr::try_init(|storage, storage_len| {
+            let mut header: libc::msghdr = std::mem::zeroed();
+            header.msg_name = storage.cast();
+            header.msg_namelen = *storage_len;
+            header.msg_iov = &raw mut vector;
+            header.msg_iovlen = 1;
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = control.0.len();
+            let len = check_len(libc::recvmsg(fd, &raw mut header, libc::MSG_DONTWAIT))?;
+            *storage_len = header.msg_namelen;
+            Ok((len, header))
+        })?
+    };
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a datagram was larger than the buffer"));
+    }
+    let remote = remote
+        .as_socket()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a datagram came without an IP source"))?;
+    let mut local = None;
+    // SAFETY: the kernel filled `control` with well-formed messages of `msg_controllen` bytes; the CMSG macros
+    // stay inside it, and the payload is read unaligned after its length was compared.
+    unsafe {
+        let mut cmsg = libc::CMSG_FIRSTHDR(&raw const header);
+        while !cmsg.is_null() {
+            let payload = (*cmsg).cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+            if (*cmsg).cmsg_level == libc::IPPROTO_IP
+                && (*cmsg).cmsg_type == libc::IP_PKTINFO
+                && payload >= size_of::<libc::in_pktinfo>()
+            {
+                let info: libc::in_pktinfo =
+                    libc::CMSG_DATA(cmsg).cast::<libc::in_pktinfo>().read_unaligned();
+                // ipi_addr is the header's destination; ipi_spec_dst the local address of the matched route.
+                local = Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))));
+            } else if (*cmsg).cmsg_level == libc::IPPROTO_IPV6
+                && (*cmsg).cmsg_type == libc::IPV6_PKTINFO
+                && payload >= size_of::<libc::in6_pktinfo>()
+            {
+                let info: libc::in6_pktinfo =
+                    libc::CMSG_DATA(cmsg).cast::<libc::in6_pktinfo>().read_unaligned();
+                local = Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)));
+            }
+            cmsg = libc::CMSG_NXTHDR(&raw const header, cmsg);
+        }
+    }
+    Ok(Received { len, remote, local })
+}
+
+/// Sends one datagram gathered from `parts`, from the address `local` if given.
+pub(crate) fn send(
+    fd: RawFd,
+    local: Option<IpAddr>,
+    remote: SocketAddr,
+    parts: &[io::IoSlice<'_>],
+) -> io::Result<()> {
+    let remote = SockAddr::from(remote);
+    let mut control = Control([0; 64]);
+    // SAFETY: `msghdr` is plain old data; its pointers refer to locals and borrowed slices that live until after
+    // the call. `IoSlice` is ABI compatible with `iovec` and sendmsg only reads through it. The one control
+    // message is written inside `control`, whose 64 bytes exceed CMSG_SPACE of either payload.
+    unsafe {
+        let mut header: libc::msghdr = std::mem::zeroed();
+        header.msg_name = remote.as_ptr().cast_mut().cast();
+        header.msg_namelen = remote.len();
+        header.msg_iov = parts.as_ptr().cast_mut().cast();
+        header.msg_iovlen = parts.len();
+        header.msg_control = control.0.as_mut_ptr().cast();
+        match local {
+            Some(IpAddr::V4(address)) if !address.is_unspecified() => {
+                let mut info: libc::in_pktinfo = std::mem::zeroed();
+                info.ipi_spec_dst.s_addr = u32::from(address).to_be();
+                put(&mut header, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            }
+            Some(IpAddr::V6(address)) if !address.is_unspecified() => {
+                let mut info: libc::in6_pktinfo = std::mem::zeroed();
+                info.ipi6_addr.s6_addr = address.octets();
+                put(&mut header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            }
+            _ => header.msg_control = std::ptr::null_mut(),
+        }
+        check_len(libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)).map(drop)
+    }
+}
+
+/// Writes one control message into the header's control buffer.
+///
+/// # Safety
+/// `header.msg_control` points to a zeroed, 8-aligned buffer of at least `CMSG_SPACE(size_of::<T>())` bytes.
+unsafe fn put<T>(header: &mut libc::msghdr, level: libc::c_int, kind: libc::c_int, payload: &T) {
+    let size = size_of::<T>() as libc::c_uint;
+    // SAFETY: per this function's contract the buffer has room for the header and payload; with msg_controllen
+    // set first, CMSG_FIRSTHDR is not null.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(size) as _;
+        let cmsg = libc::CMSG_FIRSTHDR(&raw const *header);
+        (*cmsg).cmsg_level = level;
+        (*cmsg).cmsg_type = kind;
+        (*cmsg).cmsg_len = libc::CMSG_LEN(size) as _;
+        std::ptr::copy_nonoverlapping(payload, libc::CMSG_DATA(cmsg).cast(), 1);
+    }
+}

@@ -1,0 +1,204 @@
+//! Links and their addresses.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+
+use super::{Netlink, allow, family_of};
+use crate::sys::tried;
+
+/// One address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The interface that has it.
+    pub ifindex: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Length of its on-link prefix.
+    pub prefix: u8,
+}
+
+impl Netlink {
+    fn link(&mut self, message: LinkMessage) -> io::Result<LinkMessage> {
+        match self.get(Message::GetLink(message))? {
+            Message::NewLink(link) => Ok(link),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "netlink answered something else")),
+        }
+    }
+
+    /// The index of the interface `name`.
+    ///
+    /// # Errors
+    /// `NotFound`-like (ENODEV) when there is none.
+    pub fn link_index(&mut self, name: &str) -> io::Result<u32> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.link(message)
+            .map(|link| link.header.index)
+            .map_err(|e| tried(format_args!("looking up interface {name}"), &e))
+    }
+
+    /// The name and MTU of an interface.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn link_info(&mut self, ifindex: u32) -> io::Result<(String, u32)> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        let link =
+            self.link(message).map_err(|e| tried(format_args!("looking up interface {ifindex}"), &e))?;
+        let (mut name, mut mtu) = (String::new(), 0);
+        for attribute in link.attributes {
+            match attribute {
+                LinkAttribute::IfName(n) => name = n,
+                LinkAttribute::Mtu(m) => mtu = m,
+                _ => {}
+            }
+        }
+        Ok((name, mtu))
+    }
+
+    /// The interface's name for error texts.
+    pub(super) fn name_of(&mut self, ifindex: u32) -> String {
+        self.link_info(ifindex).map_or_else(|_| format!("if{ifindex}"), |(name, _)| name)
+    }
+
+    /// Brings an interface up.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn link_up(&mut self, ifindex: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        self.change(Message::SetLink(message), 0)
+            .map_err(|e| tried(format_args!("bringing up {}", self.name_of(ifindex)), &e))
+    }
+
+    /// Takes an interface down.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn link_down(&mut self, ifindex: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        message.header.change_mask = LinkFlags::Up;
+        self.change(Message::SetLink(message), 0)
+            .map_err(|e| tried(format_args!("taking down {}", self.name_of(ifindex)), &e))
+    }
+
+    /// Sets an interface's MTU.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn set_mtu(&mut self, ifindex: u32, mtu: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        message.attributes.push(LinkAttribute::Mtu(mtu));
+        self.change(Message::SetLink(message), 0)
+            .map_err(|e| tried(format_args!("setting MTU {mtu} on {}", self.name_of(ifindex)), &e))
+    }
+
+    /// Deletes an interface.
+    ///
+    /// # Errors
+    /// As rtnetlink; success when it is gone already.
+    pub fn del_link(&mut self, ifindex: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        allow(self.change(Message::DelLink(message), 0), &[libc::ENODEV])
+            .map_err(|e| tried(format_args!("deleting {}", self.name_of(ifindex)), &e))
+    }
+
+    /// Creates a veth pair: `name` here, `peer` in the namespace that `peer_namespace` is open on.
+    ///
+    /// # Errors
+    /// As rtnetlink, `File exists` when a name is taken.
+    pub fn add_veth(&mut self, name: &str, peer: &str, peer_namespace: BorrowedFd<'_>) -> io::Result<()> {
+        let mut other = LinkMessage::default();
+        other.attributes.push(LinkAttribute::IfName(peer.to_owned()));
+        other.attributes.push(LinkAttribute::NetNsFd(peer_namespace.as_raw_fd()));
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+        ]));
+        self.change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+            .map_err(|e| tried(format_args!("adding veth pair {name} and {peer}"), &e))
+    }
+
+    fn address(ifindex: u32, address: IpAddr, prefix: u8) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.family = family_of(address);
+        message.header.prefix_len = prefix;
+        message.header.index = ifindex;
+        message.header.scope = AddressScope::Universe;
+        if address.is_ipv6() {
+            // Nobody else can have a tunnel's address: no waiting for duplicate address detection.
+            message.header.flags = AddressHeaderFlags::Nodad;
+        }
+        message.attributes.push(AddressAttribute::Local(address));
+        message.attributes.push(AddressAttribute::Address(address));
+        message
+    }
+
+    /// Gives an interface an address.
+    ///
+    /// # Errors
+    /// As rtnetlink; success when it has it already.
+    pub fn add_address(&mut self, ifindex: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+        let message = Message::NewAddress(Self::address(ifindex, address, prefix));
+        self.change(message, NLM_F_CREATE | NLM_F_REPLACE).map_err(|e| {
+            tried(format_args!("adding address {address}/{prefix} to {}", self.name_of(ifindex)), &e)
+        })
+    }
+
+    /// Takes an address from an interface.
+    ///
+    /// # Errors
+    /// As rtnetlink; success when it is gone already.
+    pub fn del_address(&mut self, ifindex: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+        let message = Message::DelAddress(Self::address(ifindex, address, prefix));
+        allow(self.change(message, 0), &[libc::EADDRNOTAVAIL, libc::ENODEV]).map_err(|e| {
+            tried(format_args!("removing address {address}/{prefix} from {}", self.name_of(ifindex)), &e)
+        })
+    }
+
+    /// All addresses of all interfaces.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn addresses(&mut self) -> io::Result<Vec<Address>> {
+        let mut found = Vec::new();
+        self.dump(Message::GetAddress(AddressMessage::default()), |message| {
+            let Message::NewAddress(message) = message else { return };
+            let (mut local, mut address) = (None, None);
+            for attribute in &message.attributes {
+                match attribute {
+                    // On a point-to-point link `Address` is the other end; `Local` is ours.
+                    AddressAttribute::Local(a) => local = Some(*a),
+                    AddressAttribute::Address(a) => address = Some(*a),
+                    _ => {}
+                }
+            }
+            if let Some(address) = local.or(address) {
+                found.push(Address {
+                    ifindex: message.header.index,
+                    address,
+                    prefix: message.header.prefix_len,
+                });
+            }
+        })
+        .map_err(|e| tried("listing addresses", &e))?;
+        Ok(found)
+    }
+}

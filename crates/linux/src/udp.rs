@@ -1,0 +1,138 @@
+//! UDP sockets for IKE and UDP-encapsulated ESP: the local address of each datagram is known and chosen.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::msg;
+use crate::sys::{enlarge_buffers, set_option, tried};
+
+/// Where a datagram was sent to and where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// The destination: our address (never the wildcard) and port.
+    pub local: SocketAddr,
+    /// The source.
+    pub remote: SocketAddr,
+}
+
+/// A nonblocking UDP socket of one address family.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Socket,
+    bound: SocketAddr,
+}
+
+impl UdpSocket {
+    /// Binds; an IPv6 socket takes IPv6 only, so that one of each family can share a port.
+    ///
+    /// `mark` is the firewall mark of everything sent, by which rules can keep these packets out of the tunnel.
+    /// The kernel may fragment what is sent (an IKE message can exceed the path MTU; RFC 7296 §2).
+    ///
+    /// # Errors
+    /// As the system calls; the text names the address.
+    pub fn bind(address: SocketAddr, mark: Option<u32>) -> io::Result<Self> {
+        Self::bind_inner(address, mark).map_err(|e| tried(format_args!("binding UDP {address}"), &e))
+    }
+
+    fn bind_inner(address: SocketAddr, mark: Option<u32>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        let fd = socket.as_raw_fd();
+        prepare(&socket, address.is_ipv4(), mark)?;
+        enlarge_buffers(fd);
+        socket.bind(&SockAddr::from(address))?;
+        let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, bound })
+    }
+
+    /// The address this socket is bound to.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// Receives one datagram; [`io::ErrorKind::WouldBlock`] when there is none.
+    ///
+    /// # Errors
+    /// As `recvmsg(2)`, also what ICMP reported; a datagram that does not fit is `InvalidData`.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
+        let got = msg::recv(self.socket.as_raw_fd(), buffer)?;
+        let local = SocketAddr::new(got.local.unwrap_or(self.bound.ip()), self.bound.port());
+        Ok((got.len, Meta { local, remote: got.remote }))
+    }
+
+    /// Sends one datagram, from `local` if given (else the routing table chooses).
+    ///
+    /// # Errors
+    /// As `sendmsg(2)`; `EINVAL` or `EADDRNOTAVAIL` when `local` is not an address of this host.
+    pub fn send(&self, local: Option<IpAddr>, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        msg::send(self.socket.as_raw_fd(), local, remote, &[IoSlice::new(bytes)])
+    }
+
+    /// As [`Self::send`], for a datagram in pieces (a non-ESP marker and a message, say).
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_parts(
+        &self,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<()> {
+        msg::send(self.socket.as_raw_fd(), local, remote, parts)
+    }
+}
+
+/// Options that UDP and raw ESP sockets share.
+pub(crate) fn prepare(socket: &Socket, v4: bool, mark: Option<u32>) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    if v4 {
+        set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+    } else {
+        socket.set_only_v6(true)?;
+        set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
+    }
+    if let Some(mark) = mark {
+        socket.set_mark(mark)?;
+    }
+    Ok(())
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::Poller;
+
+    #[test]
+    fn the_destination_address_is_known_and_the_source_can_be_chosen() {
+        let server = UdpSocket::bind("0.0.0.0:0".parse().unwrap(), None).unwrap();
+        let client = UdpSocket::bind("0.0.0.0:0".parse().unwrap(), None).unwrap();
+        let to = SocketAddr::new("127.0.0.2".parse().unwrap(), server.local_addr().port());
+        client.send(Some("127.0.0.3".parse().unwrap()), to, b"hello").unwrap();
+        let poller = Poller::new().unwrap();
+        poller.add(&server, 0).unwrap();
+        poller.wait(&mut Vec::new(), Some(std::time::Duration::from_secs(5))).unwrap();
+        let mut buffer = [0; 64];
+        let (n, meta) = server.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..n], b"hello");
+        assert_eq!(meta.local, to);
+        assert_eq!(meta.remote, SocketAddr::new("127.0.0.3".parse().unwrap(), client.local_addr().port()));
+    }
+
+    #[test]
+    fn an_error_names_the_address() {
+        let error = UdpSocket::bind("192.0.2.77:4500".parse().unwrap(), None).unwrap_err();
+        assert!(error.to_string().starts_with("binding UDP 192.0.2.77:4500: "), "{error}");
+    }
+}
