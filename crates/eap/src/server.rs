@@ -31,7 +31,8 @@ pub enum ServerStep {
         packet: Vec<u8>,
         /// 64 bytes for AUTH (RFC 7296 §2.16); `None` for a method without keys.
         msk: Option<Secret>,
-        /// The identity that was authenticated. Policy must be looked up with this, never with the bare IDi.
+        /// The identity that was authenticated, spelled as its password is configured. Policy must be looked up with
+        /// this, never with the bare IDi.
         identity: Vec<u8>,
     },
     /// The conversation is over without success.
@@ -201,13 +202,13 @@ impl EapServer {
         let (_reserved, rest) = rest.split_first_chunk::<8>().ok_or_else(|| cut.clone())?;
         let (response, _flags) = rest.split_first_chunk::<24>().ok_or(cut)?;
 
-        let (identity, mismatch) = self.who(name);
-        let password = if mismatch { None } else { find(secrets, &identity, name) };
-        let known = password.is_some();
-        let password = password.unwrap_or_else(|| {
+        let (claimed, mismatch) = self.who(name);
+        let found = if mismatch { None } else { find(secrets, &claimed, name) };
+        let known = found.is_some();
+        let (identity, password) = found.unwrap_or_else(|| {
             let mut nobody = vec![0; 16];
             rng.fill(&mut nobody);
-            Secret::from(nobody)
+            (claimed, Secret::from(nobody))
         });
         let nt_hash = mschapv2::nt_hash(password.as_bytes());
         let transcript = Transcript { authenticator: challenge, peer, name };
@@ -263,6 +264,10 @@ fn same_user(a: &[u8], b: &[u8]) -> bool {
     user_part(a).eq_ignore_ascii_case(user_part(b))
 }
 
-fn find(secrets: &dyn EapSecrets, identity: &[u8], name: &[u8]) -> Option<Secret> {
-    [identity, name, user_part(identity)].into_iter().find_map(|who| secrets.password(who))
+/// The password and the spelling under which it is configured. That spelling is the identity: else one user could
+/// hold leases as `alice`, `Alice` and `X\alice`.
+fn find(secrets: &dyn EapSecrets, identity: &[u8], name: &[u8]) -> Option<(Vec<u8>, Secret)> {
+    [identity, name, user_part(identity)]
+        .into_iter()
+        .find_map(|who| secrets.password(who).map(|password| (who.to_vec(), password)))
 }
