@@ -41,6 +41,9 @@ impl UdpSocket {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         let fd = socket.as_raw_fd();
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
         prepare(&socket, address.is_ipv4(), mark)?;
         enlarge_buffers(fd);
         socket.bind(&SockAddr::from(address))?;
@@ -93,7 +96,6 @@ pub(crate) fn prepare(socket: &Socket, v4: bool, mark: Option<u32>) -> io::Resul
         set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
         set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
     } else {
-        socket.set_only_v6(true)?;
         set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
         set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
     }
