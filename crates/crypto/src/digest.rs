@@ -88,3 +88,29 @@ pub fn sha1(parts: &[&[u8]]) -> [u8; 20] {
 pub fn md4(data: &[u8]) -> [u8; 16] {
     Md4::digest(data).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_hashes() {
+        // RFC 2759 §9.2: the password "clientPass" in UTF-16 and its NtPasswordHash.
+        let password: Vec<u8> = "clientPass".bytes().flat_map(|c| [c, 0]).collect();
+        assert_eq!(md4(&password), 0x44EB_BA8D_5312_B8D6_1147_4411_F569_89AE_u128.to_be_bytes());
+        let abc = sha1(&[b"a", b"bc"]);
+        assert_eq!(abc[..8], 0xa999_3e36_4706_816a_u64.to_be_bytes());
+        for (alg, head, len) in [
+            (HashAlg::Sha1, 0xa999_3e36_4706_816a_u64, 20),
+            (HashAlg::Sha256, 0xba78_16bf_8f01_cfea, 32),
+            (HashAlg::Sha384, 0xcb00_753f_45a3_5e8b, 48),
+            (HashAlg::Sha512, 0xddaf_35a1_9361_7aba, 64),
+        ] {
+            let out = hash(alg, &[b"abc"]);
+            assert_eq!((out.len(), &out[..8]), (len, &head.to_be_bytes()[..]));
+            assert_eq!(HashAlg::from_id(alg.id()), Some(alg));
+        }
+        assert_eq!(hash(HashAlg::Identity, &[b"a", b"bc"]), b"abc");
+        assert_eq!(HashAlg::from_id(0), None);
+    }
+}

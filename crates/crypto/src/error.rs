@@ -88,7 +88,7 @@ impl fmt::Display for KeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongLength { group, expected, got } => {
-                write!(f, "a {group} public value has {expected} octets, the peer sent {got}")
+                write!(f, "a public value of {group} has {expected} octets, the peer sent {got}")
             }
             Self::InvalidPublic { group } => {
                 write!(f, "the peer's {group} public value is not a valid element of the group")

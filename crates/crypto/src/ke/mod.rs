@@ -153,6 +153,3 @@ impl fmt::Debug for KeSecret {
         f.debug_struct("KeSecret").field("group", &self.group).finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -114,6 +114,3 @@ fn curve_kind(oid: &[u8]) -> Result<KeyKind, CryptoError> {
         .find(|kind| kind.curve_oid() == Some(oid))
         .ok_or(CryptoError::Unsupported("this elliptic curve"))
 }
-
-#[cfg(test)]
-mod tests;
