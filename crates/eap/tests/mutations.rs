@@ -32,7 +32,7 @@ fn mutate(packet: &[u8], rng: &mut SeededRandom) -> Vec<u8> {
             _ => {}
         }
     }
-    if byte(rng) % 2 == 0 {
+    if byte(rng).is_multiple_of(2) {
         let length = u16::try_from(out.len()).unwrap();
         if let Some(field) = out.get_mut(2..4) {
             field.copy_from_slice(&length.to_be_bytes());
@@ -63,7 +63,7 @@ fn both_roles_survive_mutated_conversations() {
                 }
                 ServerStep::Failure { packet, .. } => (packet, true),
             };
-            if byte(&mut rng) % 4 == 0 {
+            if byte(&mut rng).is_multiple_of(4) {
                 packet = mutate(&packet, &mut rng);
                 mutated += 1;
             }
@@ -73,7 +73,7 @@ fn both_roles_survive_mutated_conversations() {
                     if last {
                         break;
                     }
-                    if byte(&mut rng) % 4 == 0 {
+                    if byte(&mut rng).is_multiple_of(4) {
                         answer = mutate(&answer, &mut rng);
                         mutated += 1;
                     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use adit_crypto::{CryptoError, PrivateKey};
 use der::asn1::AnyRef;
-use der::{Decode, Reader, SliceReader, Tag, Tagged};
+use der::{Decode, Header, SliceReader, Tag, Tagged};
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
@@ -105,7 +105,7 @@ fn shape(data: &[u8]) -> Result<(Tag, Tag), der::Error> {
     }
     let mut reader = SliceReader::new(outer.value())?;
     let first = AnyRef::decode(&mut reader)?.tag();
-    let second = reader.peek_header()?.tag();
+    let second = Header::peek(&reader)?.tag();
     Ok((first, second))
 }
 
@@ -113,8 +113,7 @@ fn decrypt(der: &[u8], passphrase: Option<&str>) -> Result<PrivateKey, KeyFileEr
     let encrypted = EncryptedPrivateKeyInfoRef::from_der(der)
         .map_err(|error| KeyFileError::Decrypt(error.to_string()))?;
     let passphrase = passphrase.ok_or(KeyFileError::PassphraseNeeded)?;
-    let plain = encrypted
-        .decrypt(passphrase.as_bytes())
-        .map_err(|error| KeyFileError::Decrypt(error.to_string()))?;
+    let plain =
+        encrypted.decrypt(passphrase.as_bytes()).map_err(|error| KeyFileError::Decrypt(error.to_string()))?;
     Ok(PrivateKey::from_pkcs8(plain.as_bytes())?)
 }

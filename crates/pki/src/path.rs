@@ -90,11 +90,16 @@ impl fmt::Display for PathError {
                 write!(f, "the certificate of '{subject}' signed another one but is not that of an authority")
             }
             Self::CaAsEndEntity { subject } => {
-                write!(f, "the certificate of '{subject}' is that of an authority and does not authenticate a peer")
+                write!(
+                    f,
+                    "the certificate of '{subject}' is that of an authority and does not authenticate a peer"
+                )
             }
             Self::Constraint(what) => write!(f, "a constraint of an authority is violated: {what}"),
             Self::Usage(what) => write!(f, "the certificate must not be used for IKE: {what}"),
-            Self::TooLong => write!(f, "the certification path has more than {MAX_PATH} certificates or too many choices"),
+            Self::TooLong => {
+                write!(f, "the certification path has more than {MAX_PATH} certificates or too many choices")
+            }
             Self::Key(what) => write!(f, "the public key in the certificate is refused: {what}"),
             Self::Unsupported(what) => write!(f, "the certification path uses {what}, which is refused"),
             Self::Malformed(what) => write!(f, "a certificate in the path is malformed: {what}"),
@@ -172,8 +177,7 @@ impl TrustAnchors {
         let end_entity = EndEntityCert::try_from(&leaf_der)
             .map_err(|error| self.explain(error, leaf, intermediates, at_unix))?;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at_unix).unwrap_or(0)));
-        let acceptable =
-            |path: &VerifiedPath<'_>| acceptable(&collect(path, leaf, intermediates, &usable)?);
+        let acceptable = |path: &VerifiedPath<'_>| acceptable(&collect(path, leaf, intermediates, &usable)?);
         let path = end_entity
             .verify_for_usage(
                 webpki::ALL_VERIFICATION_ALGS,
@@ -241,7 +245,8 @@ impl TrustAnchors {
                 leaf.subject()
             )),
             E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => PathError::Usage(
-                "its extendedKeyUsage has none of serverAuth, clientAuth, ikeIntermediate, ipsecIKE".to_owned(),
+                "its extendedKeyUsage has none of serverAuth, clientAuth, ikeIntermediate, ipsecIKE"
+                    .to_owned(),
             ),
             E::MaximumPathDepthExceeded
             | E::MaximumPathBuildCallsExceeded
@@ -250,7 +255,9 @@ impl TrustAnchors {
             | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
                 PathError::Unsupported("a signature algorithm that is unknown or too weak".to_owned())
             }
-            E::UnsupportedCriticalExtension => PathError::Unsupported("an unknown critical extension".to_owned()),
+            E::UnsupportedCriticalExtension => {
+                PathError::Unsupported("an unknown critical extension".to_owned())
+            }
             E::UnsupportedCertVersion => PathError::Unsupported("an X.509 version other than 3".to_owned()),
             other => PathError::Malformed(other.to_string()),
         }
@@ -260,7 +267,9 @@ impl TrustAnchors {
     fn missing(&self, leaf: &Certificate, intermediates: &[Certificate], at_unix: i64) -> PathError {
         let mut last = leaf;
         for _ in 0..MAX_PATH {
-            if let Some(authority) = self.authorities.iter().find(|authority| last.issued_by_name_of(authority)) {
+            if let Some(authority) =
+                self.authorities.iter().find(|authority| last.issued_by_name_of(authority))
+            {
                 if let Err(error) = valid_at(authority, at_unix) {
                     return error;
                 }
@@ -277,7 +286,10 @@ impl TrustAnchors {
 
 fn valid_at(certificate: &Certificate, at_unix: i64) -> Result<(), PathError> {
     if at_unix < certificate.not_before() {
-        return Err(PathError::NotYetValid { subject: certificate.subject(), from: certificate.not_before() });
+        return Err(PathError::NotYetValid {
+            subject: certificate.subject(),
+            from: certificate.not_before(),
+        });
     }
     if at_unix > certificate.not_after() {
         return Err(PathError::Expired { subject: certificate.subject(), since: certificate.not_after() });
