@@ -178,3 +178,20 @@ fn files_may_hold_several_certificates_and_other_things() {
     assert_eq!(Certificate::from_pem_or_der(all[0].der()).unwrap(), all[..1]);
     assert_eq!(Certificate::from_pem_or_der(&file("rsa-leaf.key")), Err(CertificateError::NoneInFile));
 }
+
+#[test]
+fn cut_and_bent_key_files_never_panic() {
+    for name in ["ecdsa-leaf.p8.der", "ecdsa-leaf.sec1.der", "ecdsa-leaf.key", "ed25519-leaf.key"] {
+        let whole = file(name);
+        for length in 0..whole.len() {
+            let _ = load_private_key(&whole[..length], Some("secret"));
+        }
+        for at in 0..whole.len() {
+            for value in [0, 0x30, 0x7f, 0x80, 0xff] {
+                let mut bent = whole.clone();
+                bent[at] = value;
+                let _ = load_private_key(&bent, Some("secret"));
+            }
+        }
+    }
+}
