@@ -1,1 +1,77 @@
-//! Data planes: userspace over TUN, and null.
+//! Data planes: what carries packets through the CHILD_SAs that IKE has negotiated.
+//!
+//! In: [`ChildSa`] records, traps, virtual IPs. Out: encrypted and decrypted packets, [`DataplaneEvent`]s, usage.
+//! [`Userspace`] does ESP itself between a TUN device and UDP or raw sockets, [`Null`] only keeps the books (load
+//! tests); a kernel backend has the same face.
+//!
+//! A data plane never negotiates: it says that traffic waits, that an SA is used up, that a peer seems to have
+//! moved, and leaves the decision to IKE. It never leaves an address, route, rule or device behind after
+//! [`Dataplane::shutdown`], and at start removes what a killed predecessor left.
+
+mod event;
+mod null;
+mod state;
+pub mod userspace;
+
+use std::net::{IpAddr, SocketAddr};
+
+use adit_ipsec::{ChildSa, TrapPolicy, Usage};
+
+pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError, Limits};
+pub use null::Null;
+pub use userspace::{Userspace, UserspaceConfig};
+
+/// What IKE and the gateway ask of a data plane. Calls are brief and come from one thread at a time.
+pub trait Dataplane: Send {
+    /// The backend's name, for logs and status.
+    fn name(&self) -> &'static str;
+
+    /// Installs both directions of a CHILD_SA, with its routes.
+    ///
+    /// Inbound works at once. Outbound does when `outbound_ready`, else from [`Self::activate_outbound`] on
+    /// (RFC 7296 §2.8: the responder of a rekey sends on the old SA until it knows the initiator has the new one).
+    /// The SA it `replaces` no longer sends from then on, but receives until removed.
+    ///
+    /// # Errors
+    /// A sentence; nothing is left installed then.
+    fn install(&mut self, sa: ChildSa) -> Result<(), InstallError>;
+
+    /// Lets a CHILD_SA that was installed inbound only send.
+    fn activate_outbound(&mut self, id: u32);
+
+    /// Changes the outer addresses of a CHILD_SA.
+    fn update_path(&mut self, id: u32, local: SocketAddr, remote: SocketAddr, udp_encap: bool);
+
+    /// Removes a CHILD_SA and the routes nobody else needs.
+    fn remove(&mut self, id: u32);
+
+    /// What a CHILD_SA has carried; `None` if there is none of that id.
+    fn usage(&self, id: u32) -> Option<Usage>;
+
+    /// Sets at how many bytes or packets (both directions counted by themselves) a CHILD_SA is reported as
+    /// [`DataplaneEvent::Expired`].
+    fn set_limits(&mut self, id: u32, limits: Limits) {
+        let _ = (id, limits);
+    }
+
+    /// Installs a trap: the first packet that matches it and no SA is reported and kept.
+    ///
+    /// # Errors
+    /// A sentence; nothing is left installed then.
+    fn add_trap(&mut self, trap: TrapPolicy) -> Result<(), InstallError>;
+
+    /// Removes a trap and its routes.
+    fn remove_trap(&mut self, id: u32);
+
+    /// Adds a virtual IP to this host. Counted: it stays until removed as often.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn add_virtual_ip(&mut self, address: IpAddr) -> Result<(), InstallError>;
+
+    /// Removes a virtual IP.
+    fn remove_virtual_ip(&mut self, address: IpAddr);
+
+    /// Removes everything: SAs, addresses, routes, rules, the device. Nothing works afterwards.
+    fn shutdown(&mut self);
+}

@@ -1,0 +1,416 @@
+//! ESP in user space: a TUN device on the inside, UDP and raw sockets on the outside, one worker thread between.
+//!
+//! Control (this file) changes the tables under a lock that the worker takes once per batch of packets; addresses,
+//! routes and rules are control's alone. The worker owns the device, the queue of waiting packets and the
+//! buffers.
+
+mod mtu;
+mod policy;
+mod queue;
+mod routes;
+mod sa;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use adit_ipsec::{ChildSa, Mode, TrapPolicy, Usage};
+use adit_linux::poll::{Poller, Waker};
+use adit_linux::raw::EspSocket;
+use adit_linux::tun::Tun;
+use adit_linux::udp::UdpSocket;
+
+pub use adit_linux::route::Fwmark;
+pub use worker::IkeSink;
+
+use self::policy::{Target, Trap};
+use self::routes::{Needs, Owner, RouteBook};
+use self::sa::Sa;
+use self::worker::{CounterCells, Shared, Tables, Worker};
+use crate::{Counters, Dataplane, DataplaneEvents, InstallError, Limits};
+
+/// How the userspace data plane fits into the host.
+#[derive(Debug, Clone)]
+pub struct UserspaceConfig {
+    /// Name of the TUN device.
+    pub tun_name: String,
+    /// Routing table for tunnel routes (`charon.routing_table`); 0 for none, and no rule.
+    pub table: u32,
+    /// Priority of the rule that asks it (`charon.routing_table_prio`).
+    pub table_prio: u32,
+    /// Whether to install routes (`charon.install_routes`).
+    pub install_routes: bool,
+    /// Whether to install virtual IPs (`charon.install_virtual_ip`).
+    pub install_virtual_ip: bool,
+    /// MTU of the TUN device; by default found from the paths of the SAs, at most 1400.
+    pub mtu: Option<u32>,
+    /// Restricts the rule (`charon.plugins.kernel-netlink.fwmark`, there written `!0x42`); with one, sockets must
+    /// carry the mark that keeps them out of the tunnel, and no `throw` routes are made.
+    pub fwmark: Option<Fwmark>,
+    /// Mark of the raw ESP sockets (`charon.plugins.socket-default.fwmark`).
+    pub socket_mark: Option<u32>,
+    /// Whether to open raw sockets for ESP without UDP encapsulation.
+    pub raw_esp: bool,
+}
+
+impl Default for UserspaceConfig {
+    fn default() -> Self {
+        Self {
+            tun_name: "adit0".to_owned(),
+            table: 220,
+            table_prio: 220,
+            install_routes: true,
+            install_virtual_ip: true,
+            mtu: None,
+            fwmark: None,
+            socket_mark: None,
+            raw_esp: true,
+        }
+    }
+}
+
+/// What control remembers of one CHILD_SA.
+#[derive(Debug)]
+struct Child {
+    sa: Arc<Sa>,
+    spi_in: u32,
+    replaces: Option<u32>,
+    sending: bool,
+}
+
+/// The userspace data plane.
+pub struct Userspace {
+    config: UserspaceConfig,
+    shared: Arc<Shared>,
+    worker: Option<JoinHandle<()>>,
+    book: RouteBook,
+    children: BTreeMap<u32, Child>,
+    traps: BTreeMap<u32, Arc<Trap>>,
+    ifindex: u32,
+    mtu: u32,
+    raw_v4: bool,
+    raw_v6: bool,
+}
+
+impl std::fmt::Debug for Userspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Userspace").field("children", &self.children.len()).finish_non_exhaustive()
+    }
+}
+
+/// Starts a userspace data plane; see [`Userspace::new`].
+///
+/// # Errors
+/// As [`Userspace::new`].
+pub fn new(
+    config: UserspaceConfig,
+    nat_t_sockets: Vec<Arc<UdpSocket>>,
+    ike_sink: IkeSink,
+    events: DataplaneEvents,
+) -> io::Result<Userspace> {
+    Userspace::new(config, nat_t_sockets, ike_sink, events)
+}
+
+impl Userspace {
+    /// Removes what a killed predecessor left, makes the device and the rules, starts the worker.
+    ///
+    /// The worker reads `nat_t_sockets`; others may send on them. Everything happens in the network namespace of
+    /// the calling thread.
+    ///
+    /// # Errors
+    /// A text that names what could not be done; nothing is left behind then.
+    pub fn new(
+        config: UserspaceConfig,
+        nat_t_sockets: Vec<Arc<UdpSocket>>,
+        ike_sink: IkeSink,
+        events: DataplaneEvents,
+    ) -> io::Result<Self> {
+        let mut book = RouteBook::new(
+            config.table,
+            config.table_prio,
+            config.fwmark,
+            config.install_routes,
+            &config.tun_name,
+        )?;
+        let tun = Tun::open(&config.tun_name)?;
+        let ifindex = tun.index();
+        // No link-local address: it would only send router solicitations into the tunnel. Where /proc/sys is
+        // read-only they are dropped as traffic no SA is for.
+        let _ = adit_linux::netns::sysctl(&format!("net/ipv6/conf/{}/addr_gen_mode", config.tun_name), "1");
+        let mtu = config.mtu.unwrap_or(mtu::DEFAULT);
+        book.netlink.set_mtu(ifindex, mtu)?;
+        book.netlink.link_up(ifindex)?;
+
+        let mut raw = Vec::new();
+        if config.raw_esp {
+            // Without the privilege only UDP encapsulation works; an SA that needs more says so when installed.
+            raw.extend(
+                [true, false].into_iter().filter_map(|v4| EspSocket::open(v4, config.socket_mark).ok()),
+            );
+        }
+        let (raw_v4, raw_v6) = (raw.iter().any(EspSocket::is_v4), raw.iter().any(|s| !s.is_v4()));
+
+        let shared = Arc::new(Shared {
+            tables: RwLock::new(Tables::default()),
+            counters: CounterCells::default(),
+            waker: Waker::new()?,
+            stop: AtomicBool::new(false),
+            flush: AtomicBool::new(false),
+            start: Instant::now(),
+        });
+        let worker = Worker {
+            shared: shared.clone(),
+            tun,
+            udp: nat_t_sockets,
+            raw,
+            ike_sink,
+            events,
+            poller: Poller::new()?,
+        };
+        worker.register()?;
+        if let Err(error) = book.start(ifindex) {
+            book.clear();
+            return Err(error);
+        }
+        let worker = std::thread::Builder::new().name("adit-esp".to_owned()).spawn(move || worker.run());
+        let worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => {
+                book.clear();
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            config,
+            shared,
+            worker: Some(worker),
+            book,
+            children: BTreeMap::new(),
+            traps: BTreeMap::new(),
+            ifindex,
+            mtu,
+            raw_v4,
+            raw_v6,
+        })
+    }
+
+    /// Packets carried and dropped so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.counters.read()
+    }
+
+    /// The TUN device's current MTU.
+    #[must_use]
+    pub const fn mtu(&self) -> u32 {
+        self.mtu
+    }
+
+    fn tables(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.shared.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the worker that waiting packets may have found their SA.
+    fn flush_waiting(&self) {
+        self.shared.flush.store(true, Relaxed);
+        self.shared.waker.wake();
+    }
+
+    /// Lowers the device's MTU if the path of a new SA needs it. It is never raised while SAs are up: hosts behind
+    /// us would have to find out the smaller one again.
+    fn fit_mtu(&mut self, child: &ChildSa) {
+        if self.config.mtu.is_some() {
+            return;
+        }
+        let Ok(way) = self.book.netlink.way_to_marked(child.remote.ip(), self.config.socket_mark) else {
+            return;
+        };
+        if way.mtu == 0 {
+            return;
+        }
+        let fits = mtu::inner(way.mtu, child.remote.is_ipv6(), &child.keys_out).max(mtu::LEAST);
+        if fits < self.mtu && self.book.netlink.set_mtu(self.ifindex, fits).is_ok() {
+            self.mtu = fits;
+        }
+    }
+
+    /// Checks that a path can be served.
+    fn check_path(&self, name: &str, remote: SocketAddr, udp_encap: bool) -> Result<(), InstallError> {
+        let raw = if remote.is_ipv4() { self.raw_v4 } else { self.raw_v6 };
+        if udp_encap || raw {
+            return Ok(());
+        }
+        Err(InstallError::new(format!(
+            "CHILD_SA {name} needs ESP without UDP encapsulation, and there is no raw socket for it; run with \
+             CAP_NET_RAW or set encap = yes"
+        )))
+    }
+
+    /// Lets an SA send, in place of the one it replaces.
+    fn start_sending(&mut self, id: u32) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        if child.sending {
+            return;
+        }
+        child.sending = true;
+        let sa = child.sa.clone();
+        let old = child.replaces.take().and_then(|old| self.children.get_mut(&old)).map(|old| {
+            old.sending = false;
+            old.sa.clone()
+        });
+        let mut tables = self.tables();
+        tables.policies.insert(&Target::Sa(sa));
+        if let Some(old) = old {
+            tables.policies.remove(&Target::Sa(old));
+        }
+        drop(tables);
+        self.flush_waiting();
+    }
+}
+
+impl Dataplane for Userspace {
+    fn name(&self) -> &'static str {
+        "userspace"
+    }
+
+    fn install(&mut self, child: ChildSa) -> Result<(), InstallError> {
+        if self.worker.is_none() {
+            return Err(InstallError::new("the data plane has been shut down"));
+        }
+        if child.mode != Mode::Tunnel {
+            return Err(InstallError::new(format!(
+                "CHILD_SA {} asks for transport mode; the userspace data plane serves tunnel mode only",
+                child.name
+            )));
+        }
+        self.check_path(&child.name, child.remote, child.udp_encap)?;
+        if self.children.contains_key(&child.id) {
+            return Err(InstallError::new(format!("a CHILD_SA with id {} is installed already", child.id)));
+        }
+        let taken = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
+        if taken.inbound.contains_key(&child.spi_in) {
+            return Err(InstallError::new(format!("SPI {:08x} is in use already", child.spi_in)));
+        }
+        drop(taken);
+        let sa = Arc::new(Sa::new(&child)?);
+        self.fit_mtu(&child);
+        self.book.add(
+            Owner::Child(child.id),
+            Needs {
+                name: child.name.to_string(),
+                local_ts: child.local_ts.clone(),
+                remote_ts: child.remote_ts.clone(),
+                virtual_ips: child.virtual_ips.clone(),
+                peer: Some(child.remote.ip()),
+            },
+        )?;
+        self.tables().inbound.insert(child.spi_in, sa.clone());
+        let entry = Child { sa, spi_in: child.spi_in, replaces: child.replaces, sending: false };
+        self.children.insert(child.id, entry);
+        if child.outbound_ready {
+            self.start_sending(child.id);
+        }
+        Ok(())
+    }
+
+    fn activate_outbound(&mut self, id: u32) {
+        self.start_sending(id);
+    }
+
+    fn update_path(&mut self, id: u32, local: SocketAddr, remote: SocketAddr, udp_encap: bool) {
+        let Some(child) = self.children.get(&id) else { return };
+        child.sa.set_path(local, remote, udp_encap);
+        // Without its throw route a full tunnel would swallow its own packets; all that can be done about a
+        // failure is to let the peer's silence be noticed.
+        let _ = self.book.move_peer(Owner::Child(id), remote.ip());
+    }
+
+    fn remove(&mut self, id: u32) {
+        let Some(child) = self.children.remove(&id) else { return };
+        let mut tables = self.tables();
+        tables.inbound.remove(&child.spi_in);
+        tables.policies.remove(&Target::Sa(child.sa));
+        drop(tables);
+        self.book.remove(Owner::Child(id));
+        if self.children.is_empty() && self.config.mtu.is_none() && self.mtu != mtu::DEFAULT {
+            // Nobody is left who needed it smaller.
+            if self.book.netlink.set_mtu(self.ifindex, mtu::DEFAULT).is_ok() {
+                self.mtu = mtu::DEFAULT;
+            }
+        }
+    }
+
+    fn usage(&self, id: u32) -> Option<Usage> {
+        Some(self.children.get(&id)?.sa.usage(self.shared.start))
+    }
+
+    fn set_limits(&mut self, id: u32, limits: Limits) {
+        if let Some(child) = self.children.get(&id) {
+            child.sa.set_limits(limits);
+        }
+    }
+
+    fn add_trap(&mut self, policy: TrapPolicy) -> Result<(), InstallError> {
+        if self.worker.is_none() {
+            return Err(InstallError::new("the data plane has been shut down"));
+        }
+        self.remove_trap(policy.id);
+        self.book.add(
+            Owner::Trap(policy.id),
+            Needs {
+                name: policy.name.to_string(),
+                local_ts: policy.local_ts.clone(),
+                remote_ts: policy.remote_ts.clone(),
+                virtual_ips: Vec::new(),
+                peer: policy.remote,
+            },
+        )?;
+        let trap = Arc::new(Trap { id: policy.id, local_ts: policy.local_ts, remote_ts: policy.remote_ts });
+        self.tables().policies.insert(&Target::Trap(trap.clone()));
+        self.traps.insert(policy.id, trap);
+        Ok(())
+    }
+
+    fn remove_trap(&mut self, id: u32) {
+        let Some(trap) = self.traps.remove(&id) else { return };
+        self.tables().policies.remove(&Target::Trap(trap));
+        self.book.remove(Owner::Trap(id));
+        self.flush_waiting();
+    }
+
+    fn add_virtual_ip(&mut self, address: IpAddr) -> Result<(), InstallError> {
+        if self.config.install_virtual_ip {
+            self.book.add_vip(address)?;
+        }
+        Ok(())
+    }
+
+    fn remove_virtual_ip(&mut self, address: IpAddr) {
+        self.book.remove_vip(address);
+    }
+
+    fn shutdown(&mut self) {
+        let Some(worker) = self.worker.take() else { return };
+        // Routes before the device: routing daemons see them withdrawn one by one, and what is not bound to the
+        // device must go anyway.
+        self.book.clear();
+        self.shared.stop.store(true, Relaxed);
+        self.shared.waker.wake();
+        // A worker that panicked has dropped its device too.
+        let _ = worker.join();
+        self.children.clear();
+        self.traps.clear();
+        *self.tables() = Tables::default();
+    }
+}
+
+impl Drop for Userspace {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}

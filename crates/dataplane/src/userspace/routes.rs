@@ -1,0 +1,400 @@
+//! Addresses, routes and rules of the tunnels, counted by user.
+//!
+//! Table 220 (configurable) gets one route per remote prefix, `proto static dev <tun> [src …]`, as charon leaves
+//! them: routing daemons read it. It stays as long as any SA or trap uses it, so a rekey does not touch it.
+//!
+//! Where a prefix also covers the peer's own outer address (a full tunnel), the encrypted packets would be routed
+//! into the tunnel again. A `throw` route for that address sends their lookup on to table main; it is marked with
+//! a routing protocol number of our own. With a firewall mark configured the rule itself exempts our sockets and
+//! no `throw` routes are made. As with strongSwan, a full tunnel also takes local subnets that only table main
+//! knows, since rule 220 is asked first; exempt them with a passthrough route in table 220 if that is not wanted.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use adit_ipsec::Selector;
+use adit_linux::route::{Fwmark, Netlink, Route, Rule};
+
+use super::policy::{MAX_PREFIXES, prefixes};
+use crate::InstallError;
+
+/// Who uses a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    Child(u32),
+    Trap(u32),
+}
+
+/// What an SA or trap needs of the routing tables.
+#[derive(Debug)]
+pub(super) struct Needs {
+    pub(super) name: String,
+    pub(super) local_ts: Vec<Selector>,
+    pub(super) remote_ts: Vec<Selector>,
+    pub(super) virtual_ips: Vec<IpAddr>,
+    pub(super) peer: Option<IpAddr>,
+}
+
+#[derive(Debug)]
+struct Held {
+    needs: Needs,
+    dests: Vec<(IpAddr, u8)>,
+}
+
+#[derive(Debug, Default)]
+struct Dest {
+    users: Vec<Owner>,
+    /// The source the installed route has; `None` while it is not installed.
+    installed: Option<Option<IpAddr>>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    users: u32,
+    thrown: bool,
+}
+
+/// Everything of ours in the routing tables.
+#[derive(Debug)]
+pub(super) struct RouteBook {
+    pub(super) netlink: Netlink,
+    table: u32,
+    priority: u32,
+    fwmark: Option<Fwmark>,
+    enabled: bool,
+    ifindex: u32,
+    owners: BTreeMap<Owner, Held>,
+    dests: BTreeMap<(IpAddr, u8), Dest>,
+    peers: BTreeMap<IpAddr, Peer>,
+    vips: BTreeMap<IpAddr, u32>,
+    rules: Vec<Rule>,
+}
+
+impl RouteBook {
+    /// Removes what a killed predecessor left, before the device exists: the rule in any number of copies, `throw`
+    /// routes that carry our mark, routes through a device of our name.
+    pub(super) fn new(
+        table: u32,
+        priority: u32,
+        fwmark: Option<Fwmark>,
+        enabled: bool,
+        tun: &str,
+    ) -> io::Result<Self> {
+        let mut book = Self {
+            netlink: Netlink::new()?,
+            table,
+            priority,
+            fwmark,
+            enabled,
+            ifindex: 0,
+            owners: BTreeMap::new(),
+            dests: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            vips: BTreeMap::new(),
+            rules: Vec::new(),
+        };
+        if table != 0 {
+            let stale = book.netlink.link_index(tun).ok();
+            book.netlink.flush_table(table, stale)?;
+            for rule in book.netlink.rules()? {
+                if rule == book.rule(rule.v4) {
+                    book.netlink.del_rule(&rule)?;
+                }
+            }
+        }
+        Ok(book)
+    }
+
+    fn rule(&self, v4: bool) -> Rule {
+        Rule { priority: self.priority, table: self.table, v4, fwmark: self.fwmark }
+    }
+
+    /// Takes over the device, freed of addresses a persistent predecessor may have left, and adds the rules.
+    pub(super) fn start(&mut self, ifindex: u32) -> io::Result<()> {
+        self.ifindex = ifindex;
+        for address in self.netlink.addresses()? {
+            if address.ifindex == ifindex {
+                self.netlink.del_address(ifindex, address.address, address.prefix)?;
+            }
+        }
+        if self.table == 0 {
+            return Ok(());
+        }
+        for v4 in [true, false] {
+            let rule = self.rule(v4);
+            match self.netlink.add_rule(&rule) {
+                Ok(_) => self.rules.push(rule),
+                // A kernel without IPv6 has no IPv6 rules; tunnels for IPv4 work all the same.
+                Err(_) if !v4 => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what an SA or trap needs; on an error, nothing of it stays.
+    pub(super) fn add(&mut self, owner: Owner, needs: Needs) -> Result<(), InstallError> {
+        let Some(mut dests) = prefixes(&needs.remote_ts) else {
+            return Err(InstallError::new(format!(
+                "the remote traffic selectors of {} need more than {MAX_PREFIXES} routes",
+                needs.name
+            )));
+        };
+        if !self.enabled || self.table == 0 {
+            dests.clear();
+        }
+        // A family without a local selector has no traffic to route.
+        dests.retain(|(a, _)| needs.local_ts.iter().any(|s| s.is_v4() == a.is_ipv4()));
+        if self.fwmark.is_none() {
+            let clash = dests
+                .iter()
+                .find(|(a, p)| *p == full(*a) && (needs.peer == Some(*a) || self.peers.contains_key(a)));
+            let clash = clash
+                .map(|(a, _)| *a)
+                .or_else(|| needs.peer.filter(|p| self.dests.contains_key(&(*p, full(*p)))));
+            if let Some(address) = clash {
+                return Err(InstallError::new(format!(
+                    "a route for {}'s traffic selector {address}/{} would also catch the IKE and ESP packets sent to \
+                     {address}; set a fwmark for the sockets, or choose other selectors",
+                    needs.name,
+                    full(address)
+                )));
+            }
+        }
+        let peer = needs.peer;
+        self.owners.insert(owner, Held { needs, dests: dests.clone() });
+        for dest in &dests {
+            self.dests.entry(*dest).or_default().users.push(owner);
+        }
+        if let Some(peer) = peer {
+            self.peers.entry(peer).or_default().users += 1;
+        }
+        let result = self.apply(&dests, peer);
+        if result.is_err() {
+            self.remove(owner);
+        }
+        result.map_err(InstallError::from)
+    }
+
+    fn apply(&mut self, dests: &[(IpAddr, u8)], peer: Option<IpAddr>) -> io::Result<()> {
+        // Throw routes first: not one packet may be routed in a circle.
+        if let Some(peer) = peer {
+            self.throw(peer)?;
+        }
+        for (address, prefix) in dests {
+            let inside: Vec<IpAddr> =
+                self.peers.range(*address..=last(*address, *prefix)).map(|(peer, _)| *peer).collect();
+            for peer in inside {
+                self.throw(peer)?;
+            }
+        }
+        if !dests.is_empty() {
+            let hosts = self.host_addresses()?;
+            for dest in dests {
+                self.route(*dest, &hosts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the route for one prefix up to date with its users.
+    fn route(&mut self, dest: (IpAddr, u8), hosts: &[IpAddr]) -> io::Result<()> {
+        let Some(state) = self.dests.get_mut(&dest) else { return Ok(()) };
+        let source = state.users.last().and_then(|owner| self.owners.get(owner)).and_then(|held| {
+            let covered = |a: &&IpAddr| {
+                a.is_ipv4() == dest.0.is_ipv4() && held.needs.local_ts.iter().any(|s| s.contains_addr(**a))
+            };
+            // A virtual IP before any other address of ours that may use the tunnel.
+            let wanted = held.needs.virtual_ips.iter().find(|a| covered(a) && hosts.contains(a));
+            wanted.or_else(|| hosts.iter().find(covered)).copied()
+        });
+        if state.users.is_empty() || state.installed == Some(source) {
+            return Ok(());
+        }
+        self.netlink.add_route(&Route::through(dest, self.table, self.ifindex, source))?;
+        state.installed = Some(source);
+        Ok(())
+    }
+
+    /// Adds the throw route for a peer, if some prefix covers it.
+    fn throw(&mut self, peer: IpAddr) -> io::Result<()> {
+        let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
+        let covered = (0..full(peer)).any(|prefix| self.dests.contains_key(&(masked(peer, prefix), prefix)));
+        let wanted = covered && self.fwmark.is_none() && state.users > 0;
+        if wanted == state.thrown {
+            return Ok(());
+        }
+        let route = Route::throw((peer, full(peer)), self.table);
+        if wanted {
+            self.netlink.add_route(&route)?;
+        } else {
+            self.netlink.del_route(&route)?;
+        }
+        state.thrown = wanted;
+        Ok(())
+    }
+
+    /// Takes back what an SA or trap needed and nobody else does.
+    pub(super) fn remove(&mut self, owner: Owner) {
+        let Some(held) = self.owners.remove(&owner) else { return };
+        let hosts = self.host_addresses().unwrap_or_default();
+        for dest in held.dests {
+            let Some(state) = self.dests.get_mut(&dest) else { continue };
+            state.users.retain(|user| *user != owner);
+            if state.users.is_empty() {
+                if state.installed.is_some() {
+                    // If it cannot be removed, it goes with the device at the latest.
+                    let _ = self.netlink.del_route(&Route::through(dest, self.table, self.ifindex, None));
+                }
+                self.dests.remove(&dest);
+                let inside: Vec<IpAddr> =
+                    self.peers.range(dest.0..=last(dest.0, dest.1)).map(|(p, _)| *p).collect();
+                for peer in inside {
+                    let _ = self.throw(peer);
+                }
+            } else {
+                // The next user may prefer another source address.
+                let _ = self.route(dest, &hosts);
+            }
+        }
+        if let Some(peer) = held.needs.peer {
+            self.release_peer(peer);
+        }
+    }
+
+    fn release_peer(&mut self, peer: IpAddr) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.users = state.users.saturating_sub(1);
+            if state.users == 0 {
+                let _ = self.throw(peer);
+                self.peers.remove(&peer);
+            }
+        }
+    }
+
+    /// Notes that the peer of an SA has another outer address now.
+    pub(super) fn move_peer(&mut self, owner: Owner, to: IpAddr) -> io::Result<()> {
+        let Some(held) = self.owners.get_mut(&owner) else { return Ok(()) };
+        if held.needs.peer == Some(to) {
+            return Ok(());
+        }
+        let from = held.needs.peer.replace(to);
+        self.peers.entry(to).or_default().users += 1;
+        let result = self.throw(to);
+        if let Some(from) = from {
+            self.release_peer(from);
+        }
+        result
+    }
+
+    /// Adds a virtual IP to the device, or counts one more user of it.
+    pub(super) fn add_vip(&mut self, address: IpAddr) -> io::Result<()> {
+        if let Some(users) = self.vips.get_mut(&address) {
+            *users += 1;
+            return Ok(());
+        }
+        self.netlink.add_address(self.ifindex, address, full(address))?;
+        self.vips.insert(address, 1);
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes back one use of a virtual IP.
+    pub(super) fn remove_vip(&mut self, address: IpAddr) {
+        let Some(users) = self.vips.get_mut(&address) else { return };
+        *users -= 1;
+        if *users > 0 {
+            return;
+        }
+        self.vips.remove(&address);
+        let _ = self.netlink.del_address(self.ifindex, address, full(address));
+        // The kernel has just removed the IPv4 routes that had it as source.
+        for state in self.dests.values_mut() {
+            if state.installed == Some(Some(address)) {
+                state.installed = None;
+            }
+        }
+        self.refresh();
+    }
+
+    /// Brings all routes up to date after the host's addresses have changed.
+    fn refresh(&mut self) {
+        let Ok(hosts) = self.host_addresses() else { return };
+        let dests: Vec<_> = self.dests.keys().copied().collect();
+        for dest in dests {
+            let _ = self.route(dest, &hosts);
+        }
+    }
+
+    /// Addresses a route may have as source.
+    fn host_addresses(&mut self) -> io::Result<Vec<IpAddr>> {
+        let mut found: Vec<IpAddr> = self.netlink.addresses()?.into_iter().map(|a| a.address).collect();
+        found.retain(|a| match a {
+            IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local(),
+            IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
+        });
+        Ok(found)
+    }
+
+    /// Removes everything that is in the tables.
+    pub(super) fn clear(&mut self) {
+        let owners: Vec<Owner> = self.owners.keys().copied().collect();
+        for owner in owners {
+            self.remove(owner);
+        }
+        for (address, _) in std::mem::take(&mut self.vips) {
+            let _ = self.netlink.del_address(self.ifindex, address, full(address));
+        }
+        for rule in std::mem::take(&mut self.rules) {
+            let _ = self.netlink.del_rule(&rule);
+        }
+    }
+}
+
+/// Full prefix length of an address's family.
+const fn full(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The network of `address` with this prefix length.
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => {
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix.into())).unwrap_or(0);
+            IpAddr::V4((u32::from(a) & mask).into())
+        }
+        IpAddr::V6(a) => {
+            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix.into())).unwrap_or(0);
+            IpAddr::V6((u128::from(a) & mask).into())
+        }
+    }
+}
+
+/// The last address of a network.
+fn last(network: IpAddr, prefix: u8) -> IpAddr {
+    match network {
+        IpAddr::V4(a) => IpAddr::V4((u32::from(a) | u32::MAX.checked_shr(prefix.into()).unwrap_or(0)).into()),
+        IpAddr::V6(a) => {
+            IpAddr::V6((u128::from(a) | u128::MAX.checked_shr(prefix.into()).unwrap_or(0)).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_begin_and_end_where_they_should() {
+        let a: IpAddr = "10.2.3.4".parse().unwrap();
+        assert_eq!(masked(a, 8).to_string(), "10.0.0.0");
+        assert_eq!(masked(a, 0).to_string(), "0.0.0.0");
+        assert_eq!(last(masked(a, 0), 0).to_string(), "255.255.255.255");
+        assert_eq!(last(a, 32), a);
+        let a: IpAddr = "2001:db8::1".parse().unwrap();
+        assert_eq!(masked(a, 32).to_string(), "2001:db8::");
+        assert_eq!(masked(a, 0).to_string(), "::");
+        assert_eq!(last(a, 128), a);
+    }
+}

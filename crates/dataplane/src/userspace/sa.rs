@@ -1,0 +1,154 @@
+//! One CHILD_SA as the worker uses it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock};
+use std::time::Instant;
+
+use adit_esp::{Inbound, Outbound};
+use adit_ipsec::{ChildSa, Selector, Usage};
+
+use crate::state::Meter;
+use crate::{InstallError, Limits};
+
+/// The outer addresses of an SA.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) udp_encap: bool,
+    /// The other remote address that has been reported as remapped.
+    reported: Option<SocketAddr>,
+}
+
+/// Both directions of one CHILD_SA.
+#[derive(Debug)]
+pub(super) struct Sa {
+    pub(super) id: u32,
+    pub(super) local_ts: Vec<Selector>,
+    pub(super) remote_ts: Vec<Selector>,
+    pub(super) outbound: Outbound,
+    pub(super) inbound: Inbound,
+    path: RwLock<Path>,
+    pub(super) sent: Meter,
+    pub(super) received: Meter,
+    limits: LimitCells,
+    soft_reported: AtomicBool,
+    hard_reported: AtomicBool,
+}
+
+/// [`Limits`] that can change while a worker reads them; `u64::MAX` is none.
+#[derive(Debug)]
+struct LimitCells {
+    soft_bytes: AtomicU64,
+    hard_bytes: AtomicU64,
+    soft_packets: AtomicU64,
+    hard_packets: AtomicU64,
+}
+
+impl Default for LimitCells {
+    fn default() -> Self {
+        let none = || AtomicU64::new(u64::MAX);
+        Self { soft_bytes: none(), hard_bytes: none(), soft_packets: none(), hard_packets: none() }
+    }
+}
+
+impl Sa {
+    pub(super) fn new(child: &ChildSa) -> Result<Self, InstallError> {
+        let failed = |e: adit_esp::EspError| {
+            InstallError::new(format!("CHILD_SA {}{{{}}} cannot be installed: {e}", child.name, child.id))
+        };
+        Ok(Self {
+            id: child.id,
+            local_ts: child.local_ts.clone(),
+            remote_ts: child.remote_ts.clone(),
+            outbound: Outbound::new(child.spi_out, &child.keys_out, child.esn).map_err(failed)?,
+            inbound: Inbound::new(child.spi_in, &child.keys_in, child.esn, child.replay_window)
+                .map_err(failed)?,
+            path: RwLock::new(Path {
+                local: child.local,
+                remote: child.remote,
+                udp_encap: child.udp_encap,
+                reported: None,
+            }),
+            sent: Meter::default(),
+            received: Meter::default(),
+            limits: LimitCells::default(),
+            soft_reported: AtomicBool::new(false),
+            hard_reported: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn path(&self) -> Path {
+        *self.path.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_path(&self, local: SocketAddr, remote: SocketAddr, udp_encap: bool) {
+        *self.path.write().unwrap_or_else(PoisonError::into_inner) =
+            Path { local, remote, udp_encap, reported: None };
+    }
+
+    /// Whether a packet from `remote` with this number is the first from a new address.
+    pub(super) fn remapped(&self, remote: SocketAddr, sequence: u64) -> bool {
+        let path = self.path();
+        if !path.udp_encap || path.remote == remote || path.reported == Some(remote) {
+            return false;
+        }
+        if sequence < self.inbound.highest_sequence() {
+            return false;
+        }
+        self.path.write().unwrap_or_else(PoisonError::into_inner).reported = Some(remote);
+        true
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        let cells = &self.limits;
+        for (cell, limit) in [
+            (&cells.soft_bytes, limits.soft_bytes),
+            (&cells.hard_bytes, limits.hard_bytes),
+            (&cells.soft_packets, limits.soft_packets),
+            (&cells.hard_packets, limits.hard_packets),
+        ] {
+            cell.store(limit.unwrap_or(u64::MAX), Relaxed);
+        }
+    }
+
+    /// Whether the SA may not carry any more.
+    pub(super) fn is_spent(&self) -> bool {
+        self.hard_reported.load(Relaxed)
+    }
+
+    /// Notes that the SA is spent; true the first time.
+    pub(super) fn spend(&self) -> bool {
+        !self.hard_reported.swap(true, Relaxed)
+    }
+
+    /// Whether a limit was reached just now: `Some(hard)`, once each.
+    pub(super) fn limit_reached(&self, meter: &Meter) -> Option<bool> {
+        let (bytes, packets) = (meter.bytes.load(Relaxed), meter.packets.load(Relaxed));
+        let cells = &self.limits;
+        if bytes >= cells.hard_bytes.load(Relaxed) || packets >= cells.hard_packets.load(Relaxed) {
+            return self.spend().then_some(true);
+        }
+        if bytes >= cells.soft_bytes.load(Relaxed) || packets >= cells.soft_packets.load(Relaxed) {
+            return (!self.soft_reported.swap(true, Relaxed)).then_some(false);
+        }
+        None
+    }
+
+    /// Asks for a rekey; true the first time.
+    pub(super) fn nearly_spent(&self) -> bool {
+        !self.soft_reported.swap(true, Relaxed)
+    }
+
+    pub(super) fn usage(&self, start: Instant) -> Usage {
+        Usage {
+            bytes_in: self.received.bytes.load(Relaxed),
+            packets_in: self.received.packets.load(Relaxed),
+            bytes_out: self.sent.bytes.load(Relaxed),
+            packets_out: self.sent.packets.load(Relaxed),
+            idle_in: self.received.idle(start),
+            idle_out: self.sent.idle(start),
+        }
+    }
+}
