@@ -81,11 +81,7 @@ impl Outbound {
     /// Octets that sealing adds to a payload of `payload_len`.
     #[must_use]
     pub fn overhead(&self, payload_len: usize) -> usize {
-        HEADER_LEN
-            + self.cipher.iv_len()
-            + self.padding(payload_len)
-            + TRAILER_LEN
-            + self.cipher.icv_len()
+        HEADER_LEN + self.cipher.iv_len() + self.padding(payload_len) + TRAILER_LEN + self.cipher.icv_len()
     }
 
     /// Appends the ESP packet for `payload` to `out`, from SPI to integrity check value, and tells its number.

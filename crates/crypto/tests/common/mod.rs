@@ -1,6 +1,7 @@
 //! What several test files need.
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
+#![allow(clippy::unwrap_used, reason = "the hexadecimal is ours")]
 
 use adit_crypto::Random;
 
