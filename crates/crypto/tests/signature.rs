@@ -1,5 +1,7 @@
 //! Signatures: what we make verifies, what others forge does not.
 
+#![allow(clippy::unwrap_used, reason = "a failed fixture is a failed test")]
+
 mod common;
 
 use adit_crypto::{CryptoError, HashAlg, KeyKind, PrivateKey, PublicKey, SignatureScheme};
