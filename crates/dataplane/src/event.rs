@@ -45,6 +45,8 @@ pub enum DataplaneEvent {
         /// The inner packet.
         packet: PacketInfo,
     },
+    /// Somebody has deleted the TUN device. Nothing is carried any more until the data plane is made anew.
+    DeviceLost,
 }
 
 /// Where a data plane delivers its events. Called from its worker threads: must not block.
@@ -106,9 +108,9 @@ impl From<std::io::Error> for InstallError {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Packets sealed and sent.
+    /// Packets sealed, also those the socket then did not take.
     pub sent: u64,
-    /// Packets opened and delivered.
+    /// Packets opened and found good, also those the device then did not take.
     pub received: u64,
     /// Outbound packets no SA and no trap was for.
     pub no_policy: u64,

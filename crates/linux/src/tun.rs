@@ -89,6 +89,13 @@ impl Tun {
             .map(drop)
     }
 
+    /// Whether an error of [`Self::recv`] says that somebody has deleted the interface: nothing will come any more,
+    /// and the descriptor would be reported ready for ever.
+    #[must_use]
+    pub fn is_gone(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(libc::EBADFD)
+    }
+
     /// Sets the interface's MTU.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ fn addresses_routes_and_rules_come_and_go() {
     .unwrap();
     assert!(ip(&a, "rule").contains("220:\tfrom all lookup 220"));
     let routes = ip(&a, "route show table 220");
-    assert!(routes.contains("10.2.0.0/24 dev v0 proto static scope link src 192.0.2.1"), "{routes}");
+    assert!(routes.contains("10.2.0.0/24 dev v0 proto static src 192.0.2.1"), "{routes}");
     assert!(routes.contains("throw 192.0.2.9 proto 220"), "{routes}");
     // An operator's own route in that table is not ours to remove, nor to overwrite.
     ip(&a, "route add throw 10.9.0.0/16 table 220");

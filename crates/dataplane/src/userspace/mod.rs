@@ -130,20 +130,45 @@ impl Userspace {
         ike_sink: IkeSink,
         events: DataplaneEvents,
     ) -> io::Result<Self> {
-        let mut book = RouteBook::new(
-            config.table,
-            config.table_prio,
-            config.fwmark,
-            config.install_routes,
-            &config.tun_name,
-        )?;
         let tun = Tun::open(&config.tun_name)?;
+        let ifindex = tun.index();
+        let mut book =
+            RouteBook::start(config.table, config.table_prio, config.fwmark, config.install_routes, ifindex)?;
+        let started = Self::start(&config, tun, &mut book, nat_t_sockets, ike_sink, events);
+        match started {
+            Ok((shared, worker, raw)) => Ok(Self {
+                mtu: config.mtu.unwrap_or(mtu::DEFAULT),
+                config,
+                shared,
+                worker: Some(worker),
+                book,
+                children: BTreeMap::new(),
+                traps: BTreeMap::new(),
+                ifindex,
+                raw_v4: raw.contains(&true),
+                raw_v6: raw.contains(&false),
+            }),
+            Err(error) => {
+                book.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings the device up and starts the worker; returns it with the families it has raw sockets of (`true`: 4).
+    fn start(
+        config: &UserspaceConfig,
+        tun: Tun,
+        book: &mut RouteBook,
+        udp: Vec<Arc<UdpSocket>>,
+        ike_sink: IkeSink,
+        events: DataplaneEvents,
+    ) -> io::Result<(Arc<Shared>, JoinHandle<()>, Vec<bool>)> {
         let ifindex = tun.index();
         // No link-local address: it would only send router solicitations into the tunnel. Where /proc/sys is
         // read-only they are dropped as traffic no SA is for.
         let _ = adit_linux::netns::sysctl(&format!("net/ipv6/conf/{}/addr_gen_mode", config.tun_name), "1");
-        let mtu = config.mtu.unwrap_or(mtu::DEFAULT);
-        book.netlink.set_mtu(ifindex, mtu)?;
+        book.netlink.set_mtu(ifindex, config.mtu.unwrap_or(mtu::DEFAULT))?;
         book.netlink.link_up(ifindex)?;
 
         let mut raw = Vec::new();
@@ -153,8 +178,7 @@ impl Userspace {
                 [true, false].into_iter().filter_map(|v4| EspSocket::open(v4, config.socket_mark).ok()),
             );
         }
-        let (raw_v4, raw_v6) = (raw.iter().any(EspSocket::is_v4), raw.iter().any(|s| !s.is_v4()));
-
+        let families = raw.iter().map(EspSocket::is_v4).collect();
         let shared = Arc::new(Shared {
             tables: RwLock::new(Tables::default()),
             counters: CounterCells::default(),
@@ -163,40 +187,11 @@ impl Userspace {
             flush: AtomicBool::new(false),
             start: Instant::now(),
         });
-        let worker = Worker {
-            shared: shared.clone(),
-            tun,
-            udp: nat_t_sockets,
-            raw,
-            ike_sink,
-            events,
-            poller: Poller::new()?,
-        };
+        let worker =
+            Worker { shared: shared.clone(), tun, udp, raw, ike_sink, events, poller: Poller::new()? };
         worker.register()?;
-        if let Err(error) = book.start(ifindex) {
-            book.clear();
-            return Err(error);
-        }
-        let worker = std::thread::Builder::new().name("adit-esp".to_owned()).spawn(move || worker.run());
-        let worker = match worker {
-            Ok(worker) => worker,
-            Err(error) => {
-                book.clear();
-                return Err(error);
-            }
-        };
-        Ok(Self {
-            config,
-            shared,
-            worker: Some(worker),
-            book,
-            children: BTreeMap::new(),
-            traps: BTreeMap::new(),
-            ifindex,
-            mtu,
-            raw_v4,
-            raw_v6,
-        })
+        let thread = std::thread::Builder::new().name("adit-esp".to_owned()).spawn(move || worker.run())?;
+        Ok((shared, thread, families))
     }
 
     /// Packets carried and dropped so far.

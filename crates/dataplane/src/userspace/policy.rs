@@ -112,6 +112,7 @@ fn rank(remote: &Selector, target: &Target, serial: u64) -> Rank {
     let local = target
         .local_ts()
         .iter()
+        .filter(|s| s.is_v4() == remote.is_v4())
         .map(|s| {
             let ((start, _), (end, _)) = (number(s.start()), number(s.end()));
             128 - end.saturating_sub(start).leading_zeros()

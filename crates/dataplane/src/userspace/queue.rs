@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Waiting {
     asked: Instant,
-    packets: VecDeque<Vec<u8>>,
+    packets: VecDeque<(Instant, Vec<u8>)>,
 }
 
 /// The packets of all traps.
@@ -49,7 +49,7 @@ impl Queue {
         let queued = waiting.packets.len() < PACKETS_PER_TRAP && self.bytes + packet.len() <= TOTAL_BYTES;
         if queued {
             self.bytes += packet.len();
-            waiting.packets.push_back(packet.to_vec());
+            waiting.packets.push_back((now, packet.to_vec()));
         }
         Pushed { ask, queued }
     }
@@ -64,7 +64,7 @@ impl Queue {
     pub(super) fn flush(&mut self, mut deliver: impl FnMut(&[u8]) -> bool) {
         let bytes = &mut self.bytes;
         self.traps.retain(|_, waiting| {
-            waiting.packets.retain(|packet| {
+            waiting.packets.retain(|(_, packet)| {
                 let gone = deliver(packet);
                 if gone {
                     *bytes = bytes.saturating_sub(packet.len());
@@ -73,20 +73,20 @@ impl Queue {
             });
             !waiting.packets.is_empty()
         });
-        self.bytes = self.traps.values().flat_map(|w| &w.packets).map(Vec::len).sum();
     }
 
     /// Drops what has waited too long; returns how many packets.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let mut dropped = 0;
+        let bytes = &mut self.bytes;
+        let old = |since: Instant| now.duration_since(since) >= PATIENCE;
         self.traps.retain(|_, waiting| {
-            let keep = now.duration_since(waiting.asked) < PATIENCE;
-            if !keep {
-                dropped += waiting.packets.len() as u64;
+            while let Some((_, packet)) = waiting.packets.pop_front_if(|(since, _)| old(*since)) {
+                *bytes = bytes.saturating_sub(packet.len());
+                dropped += 1;
             }
-            keep
+            !(waiting.packets.is_empty() && old(waiting.asked))
         });
-        self.bytes = self.traps.values().flat_map(|w| &w.packets).map(Vec::len).sum();
         dropped
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use adit_ipsec::Selector;
 use adit_linux::route::{Fwmark, Netlink, Route, Rule};
@@ -72,14 +72,17 @@ pub(super) struct RouteBook {
 }
 
 impl RouteBook {
-    /// Removes what a killed predecessor left, before the device exists: the rule in any number of copies, `throw`
-    /// routes that carry our mark, routes through a device of our name.
-    pub(super) fn new(
+    /// An empty book for the device `ifindex`, which must be ours already: a second daemon must not get here and
+    /// tidy away what the first one uses.
+    ///
+    /// Removes what a killed predecessor left: the rule in any number of copies, `throw` routes that carry our
+    /// mark, routes through and addresses of a device that had been persistent. Then adds the rules.
+    pub(super) fn start(
         table: u32,
         priority: u32,
         fwmark: Option<Fwmark>,
         enabled: bool,
-        tun: &str,
+        ifindex: u32,
     ) -> io::Result<Self> {
         let mut book = Self {
             netlink: Netlink::new()?,
@@ -87,20 +90,28 @@ impl RouteBook {
             priority,
             fwmark,
             enabled,
-            ifindex: 0,
+            ifindex,
             owners: BTreeMap::new(),
             dests: BTreeMap::new(),
             peers: BTreeMap::new(),
             vips: BTreeMap::new(),
             rules: Vec::new(),
         };
+        for address in book.netlink.addresses()? {
+            if address.ifindex == ifindex {
+                book.netlink.del_address(ifindex, address.address, address.prefix)?;
+            }
+        }
         if table != 0 {
-            let stale = book.netlink.link_index(tun).ok();
-            book.netlink.flush_table(table, stale)?;
+            book.netlink.flush_table(table, Some(ifindex))?;
             for rule in book.netlink.rules()? {
                 if rule == book.rule(rule.v4) {
                     book.netlink.del_rule(&rule)?;
                 }
+            }
+            if let Err(error) = book.add_rules() {
+                book.clear();
+                return Err(error);
             }
         }
         Ok(book)
@@ -110,17 +121,7 @@ impl RouteBook {
         Rule { priority: self.priority, table: self.table, v4, fwmark: self.fwmark }
     }
 
-    /// Takes over the device, freed of addresses a persistent predecessor may have left, and adds the rules.
-    pub(super) fn start(&mut self, ifindex: u32) -> io::Result<()> {
-        self.ifindex = ifindex;
-        for address in self.netlink.addresses()? {
-            if address.ifindex == ifindex {
-                self.netlink.del_address(ifindex, address.address, address.prefix)?;
-            }
-        }
-        if self.table == 0 {
-            return Ok(());
-        }
+    fn add_rules(&mut self) -> io::Result<()> {
         for v4 in [true, false] {
             let rule = self.rule(v4);
             match self.netlink.add_rule(&rule) {
@@ -202,12 +203,13 @@ impl RouteBook {
     fn route(&mut self, dest: (IpAddr, u8), hosts: &[IpAddr]) -> io::Result<()> {
         let Some(state) = self.dests.get_mut(&dest) else { return Ok(()) };
         let source = state.users.last().and_then(|owner| self.owners.get(owner)).and_then(|held| {
-            let covered = |a: &&IpAddr| {
-                a.is_ipv4() == dest.0.is_ipv4() && held.needs.local_ts.iter().any(|s| s.contains_addr(**a))
+            let within = |a: &&IpAddr, wide: bool| {
+                a.is_ipv4() == dest.0.is_ipv4()
+                    && held.needs.local_ts.iter().any(|s| s.contains_addr(**a) && (wide || !has_loopback(s)))
             };
-            // A virtual IP before any other address of ours that may use the tunnel.
-            let wanted = held.needs.virtual_ips.iter().find(|a| covered(a) && hosts.contains(a));
-            wanted.or_else(|| hosts.iter().find(covered)).copied()
+            // A virtual IP before any other address of ours that may use the tunnel. Where all may, the kernel chooses.
+            let wanted = held.needs.virtual_ips.iter().find(|a| within(a, true) && hosts.contains(a));
+            wanted.or_else(|| hosts.iter().find(|a| within(a, false))).copied()
         });
         if state.users.is_empty() || state.installed == Some(source) {
             return Ok(());
@@ -238,7 +240,8 @@ impl RouteBook {
     /// Takes back what an SA or trap needed and nobody else does.
     pub(super) fn remove(&mut self, owner: Owner) {
         let Some(held) = self.owners.remove(&owner) else { return };
-        let hosts = self.host_addresses().unwrap_or_default();
+        // Asked for only where somebody stays: an SA that was alone with its routes is the common case.
+        let mut hosts = None;
         for dest in held.dests {
             let Some(state) = self.dests.get_mut(&dest) else { continue };
             state.users.retain(|user| *user != owner);
@@ -255,7 +258,12 @@ impl RouteBook {
                 }
             } else {
                 // The next user may prefer another source address.
-                let _ = self.route(dest, &hosts);
+                if hosts.is_none() {
+                    hosts = self.host_addresses().ok();
+                }
+                if let Some(hosts) = &hosts {
+                    let _ = self.route(dest, hosts);
+                }
             }
         }
         if let Some(peer) = held.needs.peer {
@@ -355,6 +363,11 @@ impl RouteBook {
 /// Full prefix length of an address's family.
 const fn full(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Whether a selector is so wide that it has localhost in it, and says nothing about who we are.
+fn has_loopback(selector: &Selector) -> bool {
+    selector.contains_addr(Ipv4Addr::LOCALHOST.into()) || selector.contains_addr(Ipv6Addr::LOCALHOST.into())
 }
 
 /// The network of `address` with this prefix length.

@@ -26,6 +26,8 @@ const BATCH: usize = 32;
 const BUFFER: usize = 65_535;
 /// How long a full socket may hold up the worker before a packet is dropped.
 const SEND_PATIENCE: Duration = Duration::from_millis(5);
+/// How often old packets are looked for among the waiting.
+const QUEUE_TICK: Duration = Duration::from_secs(1);
 /// Events about unauthenticated or refused packets, per second and data plane.
 const HINTS_PER_SECOND: u32 = 10;
 /// With less than this fraction of the sequence numbers left it is time to rekey (RFC 4303 §3.3.3): 1/16.
@@ -110,6 +112,8 @@ pub(super) struct Worker {
 /// What changes while a worker runs.
 struct Running {
     queue: Queue,
+    /// When the queue was last freed of old packets.
+    expired: Instant,
     random: SystemRandom,
     /// The ESP packet being made.
     out: Vec<u8>,
@@ -153,12 +157,13 @@ impl Worker {
         let mut ready = Vec::new();
         let mut running = Running {
             queue: Queue::default(),
+            expired: Instant::now(),
             random: SystemRandom,
             out: Vec::with_capacity(BUFFER),
             hints: Hints { since: Instant::now(), left: HINTS_PER_SECOND },
         };
         while !self.shared.stop.load(Relaxed) {
-            let timeout = (!running.queue.is_empty()).then_some(Duration::from_secs(1));
+            let timeout = (!running.queue.is_empty()).then_some(QUEUE_TICK);
             if self.poller.wait(&mut ready, timeout).is_err() {
                 // Nothing that can be waited for any more; control notices when it stops us.
                 std::thread::sleep(Duration::from_millis(10));
@@ -167,27 +172,36 @@ impl Worker {
             for token in &ready {
                 match *token {
                     TOKEN_WAKER => self.shared.waker.drain(),
-                    TOKEN_TUN => self.from_inside(&mut running, &mut buffer),
+                    TOKEN_TUN => self.drain_tun(&mut running, &mut buffer),
                     token if token >= TOKEN_RAW => {
-                        self.from_raw(&mut running, &mut buffer, token - TOKEN_RAW)
+                        self.drain_raw(&mut running, &mut buffer, token - TOKEN_RAW)
                     }
-                    token => self.from_udp(&mut running, &mut buffer, token - TOKEN_UDP),
+                    token => self.drain_udp(&mut running, &mut buffer, token - TOKEN_UDP),
                 }
             }
             if self.shared.flush.swap(false, Relaxed) {
                 self.flush(&mut running);
             }
-            if !running.queue.is_empty() {
-                let dropped = running.queue.expire(Instant::now());
+            if !running.queue.is_empty() && running.expired.elapsed() >= QUEUE_TICK {
+                running.expired = Instant::now();
+                let dropped = running.queue.expire(running.expired);
                 self.shared.counters.queue_full.fetch_add(dropped, Relaxed);
             }
         }
     }
 
-    fn from_inside(&self, running: &mut Running, buffer: &mut [u8]) {
+    fn drain_tun(&self, running: &mut Running, buffer: &mut [u8]) {
         let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..BATCH {
-            let Ok(length) = self.tun.recv(buffer) else { return };
+            let length = match self.tun.recv(buffer) {
+                Ok(length) => length,
+                Err(e) if Tun::is_gone(&e) => {
+                    // Else it would wake us for ever.
+                    let _ = self.poller.remove(&self.tun);
+                    return (self.events)(DataplaneEvent::DeviceLost);
+                }
+                Err(_) => return,
+            };
             let Some(packet) = buffer.get(..length) else { return };
             self.outbound(running, &tables.policies, packet);
         }
@@ -249,21 +263,20 @@ impl Worker {
             }
             Err(_) => return bump(&counters.seal_failed),
         }
+        // Counted before it is out: whoever has seen the packet finds it counted.
+        bump(&counters.sent);
+        sa.sent.count(packet.len(), millis_since(self.shared.start));
         let path = sa.path();
         let sent = if path.udp_encap {
             self.send_udp(path.local, path.remote, &running.out)
         } else {
             self.send_raw(path.local.ip(), path.remote.ip(), &running.out)
         };
-        match sent {
-            Ok(()) => {
-                bump(&counters.sent);
-                sa.sent.count(packet.len(), millis_since(self.shared.start));
-                if let Some(hard) = sa.limit_reached(&sa.sent) {
-                    (self.events)(DataplaneEvent::Expired { id: sa.id, hard });
-                }
-            }
-            Err(_) => bump(&counters.send_failed),
+        if sent.is_err() {
+            bump(&counters.send_failed);
+        }
+        if let Some(hard) = sa.limit_reached(&sa.sent) {
+            (self.events)(DataplaneEvent::Expired { id: sa.id, hard });
         }
     }
 
@@ -287,7 +300,7 @@ impl Worker {
         retry(socket, || socket.send(Some(local), remote, bytes))
     }
 
-    fn from_udp(&self, running: &mut Running, buffer: &mut [u8], index: u64) {
+    fn drain_udp(&self, running: &mut Running, buffer: &mut [u8], index: u64) {
         let Some(socket) = usize::try_from(index).ok().and_then(|i| self.udp.get(i)) else { return };
         let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..BATCH {
@@ -307,7 +320,7 @@ impl Worker {
         }
     }
 
-    fn from_raw(&self, running: &mut Running, buffer: &mut [u8], index: u64) {
+    fn drain_raw(&self, running: &mut Running, buffer: &mut [u8], index: u64) {
         let Some(socket) = usize::try_from(index).ok().and_then(|i| self.raw.get(i)) else { return };
         let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..BATCH {
@@ -370,15 +383,13 @@ impl Worker {
         }
         // RFC 4303 §2.7: bytes after the inner packet's own length are padding.
         let Some(inner) = payload.get(..info.total_len) else { return bump(&counters.selector_mismatch) };
-        match self.tun.send(inner) {
-            Ok(()) => {
-                bump(&counters.received);
-                sa.received.count(inner.len(), millis_since(self.shared.start));
-                if let Some(hard) = sa.limit_reached(&sa.received) {
-                    (self.events)(DataplaneEvent::Expired { id: sa.id, hard });
-                }
-            }
-            Err(_) => bump(&counters.deliver_failed),
+        bump(&counters.received);
+        sa.received.count(inner.len(), millis_since(self.shared.start));
+        if self.tun.send(inner).is_err() {
+            bump(&counters.deliver_failed);
+        }
+        if let Some(hard) = sa.limit_reached(&sa.received) {
+            (self.events)(DataplaneEvent::Expired { id: sa.id, hard });
         }
     }
 }

@@ -94,13 +94,8 @@ impl Route {
             RouteKind::Throw => RouteType::Throw,
             RouteKind::Other(kind) => RouteType::from(kind),
         };
-        // A route without next hop is on the link (as `ip route add … dev` makes it).
-        message.header.scope =
-            if self.kind == RouteKind::Unicast && self.gateway.is_none() && self.dest.0.is_ipv4() {
-                RouteScope::Link
-            } else {
-                RouteScope::Universe
-            };
+        // Universe also without a next hop: as charon leaves its routes.
+        message.header.scope = RouteScope::Universe;
         let attributes = &mut message.attributes;
         attributes.push(RouteAttribute::Table(self.table));
         if self.dest.1 > 0 {
