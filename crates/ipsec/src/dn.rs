@@ -1,0 +1,234 @@
+//! Distinguished names: text in the order of the certificate (`C=CH, O=Lab, CN=gw`) to and from DER.
+
+use std::fmt;
+
+use crate::identity::{MatchQuality, escaped};
+
+/// One attribute of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    /// Content of its object identifier.
+    pub oid: &'a [u8],
+    /// String tag.
+    pub tag: u8,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+/// Attributes of one name that are looked at; more make it malformed.
+const MAX_ATTRIBUTES: usize = 64;
+
+/// Short names, object identifiers (DER content) and the string tag used when building.
+const TYPES: [(&str, &[u8], u8); 19] = [
+    ("C", &[0x55, 4, 6], PRINTABLE),
+    ("ST", &[0x55, 4, 8], UTF8),
+    ("L", &[0x55, 4, 7], UTF8),
+    ("STREET", &[0x55, 4, 9], UTF8),
+    ("O", &[0x55, 4, 10], UTF8),
+    ("OU", &[0x55, 4, 11], UTF8),
+    ("CN", &[0x55, 4, 3], UTF8),
+    ("SN", &[0x55, 4, 4], UTF8),
+    ("serialNumber", &[0x55, 4, 5], PRINTABLE),
+    ("T", &[0x55, 4, 12], UTF8),
+    ("D", &[0x55, 4, 13], UTF8),
+    ("N", &[0x55, 4, 41], UTF8),
+    ("G", &[0x55, 4, 42], UTF8),
+    ("I", &[0x55, 4, 43], UTF8),
+    ("dnQualifier", &[0x55, 4, 46], PRINTABLE),
+    ("ID", &[0x55, 4, 45], UTF8),
+    ("E", &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], IA5),
+    ("UID", &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1], UTF8),
+    ("DC", &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], IA5),
+];
+
+const ALIASES: [(&str, &str); 5] =
+    [("S", "ST"), ("EMAIL", "E"), ("emailAddress", "E"), ("EMAILADDRESS", "E"), ("GN", "G")];
+
+const UTF8: u8 = 0x0c;
+const PRINTABLE: u8 = 0x13;
+const IA5: u8 = 0x16;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OID: u8 = 0x06;
+
+/// Builds the DER of a name from text; a comma or slash inside a value is written `\,`.
+///
+/// # Errors
+/// A sentence that names the part.
+pub fn parse(text: &str) -> Result<Vec<u8>, String> {
+    let mut rdns = Vec::new();
+    for part in split(text) {
+        let part = part.trim();
+        if part.is_empty() {
+            continue;
+        }
+        let (name, value) =
+            part.split_once('=').ok_or_else(|| format!("'{part}' in '{text}' is not NAME=VALUE"))?;
+        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        let name = ALIASES.iter().find(|(a, _)| *a == name).map_or(name, |(_, n)| n);
+        let (_, oid, tag) = TYPES
+            .iter()
+            .find(|(n, _, _)| n.eq_ignore_ascii_case(name))
+            .ok_or_else(|| format!("'{name}' is no attribute of a distinguished name"))?;
+        let tag = if *tag != UTF8 && !value.is_ascii() { UTF8 } else { *tag };
+        let mut attribute = tlv(OID, oid);
+        attribute.extend(tlv(tag, value.as_bytes()));
+        rdns.extend(tlv(SET, &tlv(SEQUENCE, &attribute)));
+    }
+    if rdns.is_empty() {
+        Err(format!("'{text}' is an empty distinguished name"))
+    } else {
+        Ok(tlv(SEQUENCE, &rdns))
+    }
+}
+
+fn split(text: &str) -> Vec<String> {
+    let separator = if text.starts_with('/') { '/' } else { ',' };
+    let mut parts = vec![String::new()];
+    let mut escaped = false;
+    for c in text.chars() {
+        match (c, parts.last_mut()) {
+            ('\\', _) if !escaped => {
+                escaped = true;
+                continue;
+            }
+            (c, _) if c == separator && !escaped => parts.push(String::new()),
+            (c, Some(part)) => part.push(c),
+            (_, None) => {}
+        }
+        escaped = false;
+    }
+    parts
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    match content.len() {
+        n @ 0..=0x7f => out.push(n as u8),
+        n @ 0x80..=0xff => out.extend([0x81, n as u8]),
+        n => out.extend([0x82, (n >> 8) as u8, n as u8]),
+    }
+    out.extend_from_slice(content);
+    out
+}
+
+/// Reads one element; the rest behind it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
+        0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+/// The attributes of a name in order, with the number of the RDN each stands in; `None` if it is malformed.
+pub fn attributes(der: &[u8]) -> Option<Vec<(usize, Attribute<'_>)>> {
+    let (SEQUENCE, mut rdns, []) = element(der)? else { return None };
+    let mut found = Vec::new();
+    let mut index = 0;
+    while !rdns.is_empty() {
+        let (SET, mut set, rest) = element(rdns)? else { return None };
+        while !set.is_empty() {
+            let (SEQUENCE, pair, more) = element(set)? else { return None };
+            let (OID, oid, value) = element(pair)? else { return None };
+            let (tag, value, []) = element(value)? else { return None };
+            found.push((index, Attribute { oid, tag, value }));
+            if found.len() > MAX_ATTRIBUTES {
+                return None;
+            }
+            set = more;
+        }
+        rdns = rest;
+        index += 1;
+    }
+    Some(found)
+}
+
+/// Taken as a pattern, how well does `pattern` accept `name`? A value of `*` accepts every value (RDNs in order).
+pub fn matches(pattern: &[u8], name: &[u8]) -> MatchQuality {
+    if pattern == name {
+        return MatchQuality::Exact;
+    }
+    let (Some(pattern), Some(name)) = (attributes(pattern), attributes(name)) else {
+        return MatchQuality::None;
+    };
+    if pattern.len() != name.len() {
+        return MatchQuality::None;
+    }
+    let mut quality = MatchQuality::Exact;
+    for ((pi, p), (ni, n)) in pattern.iter().zip(&name) {
+        if pi != ni || p.oid != n.oid {
+            return MatchQuality::None;
+        }
+        if p.value == b"*" {
+            quality = MatchQuality::Wildcard;
+        } else if !same_value(p, n) {
+            return MatchQuality::None;
+        }
+    }
+    quality
+}
+
+/// RFC 5280 §7.1: without case, and inner white space counts once; the string types may differ.
+fn same_value(a: &Attribute<'_>, b: &Attribute<'_>) -> bool {
+    let folded = |v: &[u8]| -> Option<String> {
+        let text = std::str::from_utf8(v).ok()?;
+        Some(text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase())
+    };
+    let text = |tag| matches!(tag, UTF8 | PRINTABLE | IA5 | 0x14);
+    if text(a.tag) && text(b.tag) {
+        folded(a.value) == folded(b.value)
+    } else {
+        a.tag == b.tag && a.value == b.value
+    }
+}
+
+/// Prints a name in the order of the certificate.
+pub(crate) fn fmt(der: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(attributes) = attributes(der) else { return f.write_str("(malformed distinguished name)") };
+    for (i, (_, attribute)) in attributes.iter().enumerate() {
+        if i > 0 {
+            f.write_str(", ")?;
+        }
+        match TYPES.iter().find(|(_, oid, _)| *oid == attribute.oid) {
+            Some((name, _, _)) => write!(f, "{name}=")?,
+            None => {
+                for byte in attribute.oid {
+                    write!(f, "{byte:02x}")?;
+                }
+                f.write_str("=")?;
+            }
+        }
+        escaped(f, attribute.value)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn der_and_back() {
+        let der = parse("C=CH, O=Big\\, Lab, CN=gw").unwrap();
+        let found = attributes(&der).unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].1, Attribute { oid: &[0x55, 4, 6], tag: PRINTABLE, value: b"CH" });
+        assert_eq!(found[1].1.value, b"Big, Lab");
+        assert!(parse("CN").is_err());
+        assert!(parse("XY=1").is_err());
+    }
+
+    #[test]
+    fn no_prefix_of_a_name_is_a_name() {
+        let der = parse("C=CH, CN=some.rather.long.name").unwrap();
+        for cut in 0..der.len() {
+            assert!(attributes(&der[..cut]).is_none());
+        }
+    }
+}
