@@ -39,7 +39,8 @@ pub struct IkeKeys {
 /// `{SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)`.
 ///
 /// # Errors
-/// When encryption and integrity do not fit together (an AEAD with, a plain cipher without integrity).
+/// When encryption and integrity do not fit together (an AEAD with, a plain cipher without integrity), or there is no
+/// encryption at all (ENCR_NULL is for ESP only, RFC 7296 §5).
 #[expect(clippy::too_many_arguments, reason = "these are the inputs RFC 7296 §2.14 names")]
 pub fn ike_keys(
     prf: Prf,
@@ -51,6 +52,9 @@ pub fn ike_keys(
     encr: Encryption,
     integ: Option<Integrity>,
 ) -> Result<IkeKeys, CryptoError> {
+    if encr == Encryption::Null {
+        return Err(CryptoError::Unsupported("an IKE SA without encryption"));
+    }
     let integ_len = integrity_len(encr, integ)?;
     let (encr_len, prf_len) = (encr.key_len(), prf.key_len());
     let len = 3 * prf_len + 2 * integ_len + 2 * encr_len;

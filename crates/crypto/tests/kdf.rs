@@ -333,6 +333,8 @@ fn transforms_that_do_not_fit_give_no_keys() {
         assert!(kdf::ike_keys(prf, &shared, &ni, &nr, 1, 2, encr, integ).is_err());
         assert!(kdf::child_keys(prf, &shared, None, &ni, &nr, encr, integ).is_err());
     }
+    assert!(kdf::ike_keys(prf, &shared, &ni, &nr, 1, 2, Encryption::Null, integ).is_err());
+    assert!(kdf::child_keys(prf, &shared, None, &ni, &nr, Encryption::Null, integ).is_ok());
 }
 
 #[test]

@@ -139,8 +139,8 @@ impl PublicKey {
     }
 }
 
-pub(super) const RSA_SHA1: CryptoError = CryptoError::Unsupported(
-    "RSA with SHA-1 (AUTH method 1); the peer must support RFC 7427 signatures, which",
+pub(super) const RSA_SHA1: CryptoError = CryptoError::Refused(
+    "RSA signatures with SHA-1 (AUTH method 1) are not used; the peer must support RFC 7427 signatures",
 );
 
 /// RSAPublicKey ::= SEQUENCE { modulus, publicExponent }; gives the modulus' bits.
