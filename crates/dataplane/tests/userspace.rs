@@ -216,6 +216,7 @@ fn raw_esp_crosses_and_either_form_is_accepted() {
 #[test]
 fn ipv6_outside_works_raw_and_encapsulated() {
     let Some((mut a, mut b)) = planes() else { return };
+    let (x, y) = apps(&a, &b);
     for (series, encap) in [(1, true), (2, false)] {
         let outer = |n: u8| SocketAddr::new(address(format!("2001:db8::{n}")), 4500);
         let (mut one, mut two) = (sa(&a, &b, series), sa(&b, &a, series));
@@ -223,7 +224,6 @@ fn ipv6_outside_works_raw_and_encapsulated() {
         (two.local, two.remote, two.udp_encap) = (outer(2), outer(1), encap);
         a.plane().install(one).unwrap();
         b.plane().install(two).unwrap();
-        let (x, y) = apps(&a, &b);
         crosses(&x, &y, "IPv4 inside IPv6");
         crosses(&y, &x, "and back");
         a.plane().remove(series);
@@ -359,4 +359,33 @@ fn a_device_deleted_by_hand_is_reported() {
     a.ip("link del adit0");
     assert!(matches!(a.event(), DataplaneEvent::DeviceLost));
     a.shutdown();
+}
+
+#[test]
+fn two_thousand_clients_are_told_apart() {
+    let Some((mut a, mut b)) = planes() else { return };
+    let client = |n: u32| std::net::IpAddr::V4((0x0a01_0000 + n).into());
+    let start = std::time::Instant::now();
+    for n in 1..=2000 {
+        let mut there = sa(&b, &a, n);
+        (there.spi_in, there.spi_out) = (0x1_0000 + n, 0x2_0000 + n);
+        there.remote_ts = vec![adit_ipsec::Selector::host(client(n))];
+        b.plane().install(there).unwrap();
+    }
+    let installed = start.elapsed();
+    let mut here = sa(&a, &b, 1);
+    (here.spi_in, here.spi_out) = (0x2_0000 + 1, 0x1_0000 + 1);
+    let there = sa(&b, &a, 1);
+    (here.keys_in, here.keys_out) = (there.keys_out, there.keys_in);
+    a.plane().install(here).unwrap();
+    let (x, y) = apps(&a, &b);
+    crosses(&x, &y, "one of many");
+    crosses(&y, &x, "and back");
+    assert_eq!(b.table().lines().count(), 2000);
+    let start = std::time::Instant::now();
+    for n in 1..=2000 {
+        b.plane().remove(n);
+    }
+    println!("installed in {installed:?}, removed in {:?}", start.elapsed());
+    assert_eq!(b.table(), "");
 }

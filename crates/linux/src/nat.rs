@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use crate::sys::{check, tried};
+use crate::sys::{bound_receive, tried};
 
 /// Name of the table that [`masquerade`] makes; `nft delete table ip adit-nat` undoes it.
 pub const TABLE: &str = "adit-nat";
@@ -151,17 +151,7 @@ fn apply(batch: &[u8], last: u32) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let patience = libc::timeval { tv_sec: 5, tv_usec: 0 };
-    // SAFETY: the option value is a timeval that lives across the call, and its exact size is given.
-    check(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVTIMEO,
-            (&raw const patience).cast(),
-            size_of::<libc::timeval>() as libc::socklen_t,
-        )
-    })?;
+    bound_receive(socket.as_raw_fd())?;
     socket.send(batch, 0)?;
     loop {
         let (bytes, _) = socket.recv_from_full()?;

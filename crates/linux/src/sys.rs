@@ -60,3 +60,19 @@ pub(crate) fn enlarge_buffers(fd: RawFd) {
         }
     }
 }
+
+/// Bounds how long a blocking receive may take: five seconds, far longer than the kernel needs to answer.
+pub(crate) fn bound_receive(fd: RawFd) -> io::Result<()> {
+    let patience = libc::timeval { tv_sec: 5, tv_usec: 0 };
+    // SAFETY: the option value is a timeval that lives across the call, and its exact size is given.
+    let result = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            (&raw const patience).cast(),
+            size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    };
+    check(result).map(drop)
+}

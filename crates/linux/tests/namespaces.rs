@@ -181,3 +181,22 @@ fn the_masquerade_rule_is_what_nft_would_have_made() {
         assert_eq!(text.matches(&format!("oifname \"wan0\" masquerade{flag}\n")).count(), 1, "{text}");
     }
 }
+
+#[test]
+fn a_private_run_hides_what_happens_in_it() {
+    if namespace("a").is_none() {
+        return;
+    }
+    let name = format!("al{}-private", std::process::id());
+    let inside = name.clone();
+    // A mount namespace can belong to one thread (and those it starts).
+    std::thread::spawn(move || {
+        adit_linux::netns::private_run().unwrap();
+        let namespace = Namespace::create(&inside).unwrap();
+        assert!(ip(&namespace, "link").contains("LOOPBACK,UP"));
+        assert!(!std::path::Path::new("/proc/1/root/run/netns").join(&inside).exists());
+        namespace.delete().unwrap();
+    })
+    .join()
+    .unwrap();
+}

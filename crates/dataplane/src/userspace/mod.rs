@@ -210,12 +210,6 @@ impl Userspace {
         self.shared.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the worker that waiting packets may have found their SA.
-    fn flush_waiting(&self) {
-        self.shared.flush.store(true, Relaxed);
-        self.shared.waker.wake();
-    }
-
     /// Lowers the device's MTU if the path of a new SA needs it. It is never raised while SAs are up: hosts behind
     /// us would have to find out the smaller one again.
     fn fit_mtu(&mut self, child: &ChildSa) {
@@ -263,8 +257,10 @@ impl Userspace {
         if let Some(old) = old {
             tables.policies.remove(&Target::Sa(old));
         }
+        // While the lock is held, so that no younger packet overtakes the waiting ones.
+        self.shared.flush.store(true, Relaxed);
         drop(tables);
-        self.flush_waiting();
+        self.shared.waker.wake();
     }
 }
 
@@ -373,9 +369,12 @@ impl Dataplane for Userspace {
 
     fn remove_trap(&mut self, id: u32) {
         let Some(trap) = self.traps.remove(&id) else { return };
-        self.tables().policies.remove(&Target::Trap(trap));
+        let mut tables = self.tables();
+        tables.policies.remove(&Target::Trap(trap));
+        self.shared.flush.store(true, Relaxed);
+        drop(tables);
+        self.shared.waker.wake();
         self.book.remove(Owner::Trap(id));
-        self.flush_waiting();
     }
 
     fn add_virtual_ip(&mut self, address: IpAddr) -> Result<(), InstallError> {
@@ -398,6 +397,8 @@ impl Dataplane for Userspace {
         self.shared.waker.wake();
         // A worker that panicked has dropped its device too.
         let _ = worker.join();
+        // Closing the device deletes it, unless a child process being started holds a copy for a moment.
+        let _ = self.book.netlink.del_link(self.ifindex);
         self.children.clear();
         self.traps.clear();
         *self.tables() = Tables::default();

@@ -93,7 +93,7 @@ pub(super) struct Shared {
     pub(super) counters: CounterCells,
     pub(super) waker: Waker,
     pub(super) stop: AtomicBool,
-    /// Set when an SA was installed that waiting packets may be for.
+    /// Set, with the tables locked, when an SA was installed that waiting packets may be for.
     pub(super) flush: AtomicBool,
     pub(super) start: Instant,
 }
@@ -179,8 +179,9 @@ impl Worker {
                     token => self.drain_udp(&mut running, &mut buffer, token - TOKEN_UDP),
                 }
             }
-            if self.shared.flush.swap(false, Relaxed) {
-                self.flush(&mut running);
+            if self.shared.flush.load(Relaxed) {
+                let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
+                self.flush(&mut running, &tables);
             }
             if !running.queue.is_empty() && running.expired.elapsed() >= QUEUE_TICK {
                 running.expired = Instant::now();
@@ -192,6 +193,8 @@ impl Worker {
 
     fn drain_tun(&self, running: &mut Running, buffer: &mut [u8]) {
         let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
+        // Before any packet that comes later: those that have waited are the older ones.
+        self.flush(running, &tables);
         for _ in 0..BATCH {
             let length = match self.tun.recv(buffer) {
                 Ok(length) => length,
@@ -224,9 +227,11 @@ impl Worker {
         }
     }
 
-    /// Sends what waited for an SA that is there now.
-    fn flush(&self, running: &mut Running) {
-        let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
+    /// Sends what waited for an SA that is there now, if one was installed.
+    fn flush(&self, running: &mut Running, tables: &Tables) {
+        if !self.shared.flush.swap(false, Relaxed) {
+            return;
+        }
         let mut queue = std::mem::take(&mut running.queue);
         queue.flush(|packet| {
             let Some(info) = parse_packet(packet) else { return true };

@@ -9,6 +9,7 @@ mod rules;
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -20,7 +21,7 @@ pub use links::Address;
 pub use routes::{ADIT_PROTOCOL, Route, RouteKind, Way};
 pub use rules::{Fwmark, Rule};
 
-use crate::sys::tried;
+use crate::sys::{bound_receive, tried};
 
 /// An rtnetlink socket of the network namespace it was made in.
 pub struct Netlink {
@@ -44,6 +45,7 @@ impl Netlink {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.bind_auto()?;
             socket.connect(&SocketAddr::new(0, 0))?;
+            bound_receive(socket.as_raw_fd())?;
             // With strict checking, dumps are filtered by the kernel and not by us. Old kernels lack it.
             let _ = socket.set_netlink_get_strict_chk(true);
             Ok(socket)
@@ -68,14 +70,20 @@ impl Netlink {
         loop {
             let (bytes, _) = self.socket.recv_from_full()?;
             let mut rest = bytes.as_slice();
-            while rest.len() >= 16 {
-                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-                let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-                rest = rest.get(length.next_multiple_of(4).max(16)..).unwrap_or_default();
-                if message.header.sequence_number != self.sequence {
+            // Each message begins with its length (4 bytes), kind (2), flags (2) and sequence number (4).
+            while let (Some(length), Some(sequence)) = (word(rest, 0), word(rest, 8)) {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                let (this, next) = rest.split_at(length.clamp(16, rest.len().max(16)).min(rest.len()));
+                rest = next.get(length.next_multiple_of(4).saturating_sub(length)..).unwrap_or_default();
+                if sequence != self.sequence {
                     continue; // The rest of an answer that was given up.
                 }
+                let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(this) {
+                    Ok(message) => message,
+                    // One object of a kind that is newer than the decoder must not hide all others of a listing.
+                    Err(_) if more => continue,
+                    Err(e) => return Err(io::Error::new(io::ErrorKind::InvalidData, e.to_string())),
+                };
                 match message.payload {
                     NetlinkPayload::Done(_) => return Ok(()),
                     NetlinkPayload::Error(e) if e.code.is_none() => return Ok(()),
@@ -115,6 +123,10 @@ impl Netlink {
         self.send(message, NLM_F_DUMP)?;
         self.answers(each, true)
     }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 /// The netlink family of an address.
