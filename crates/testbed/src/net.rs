@@ -1,0 +1,221 @@
+//! The topology: road-warriors, a NAT router, a gateway, a node behind it.
+//!
+//! ```text
+//! rw  10.1.0.2 ── 10.1.0.1 [nat: masquerade random] 192.168.0.1 ── 192.168.0.2 [gw] 10.2.0.1 ── 10.2.0.2 node
+//! rw2 10.1.1.2 ── 10.1.1.1 [nat]
+//! ```
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::{self, command};
+
+/// The gateway's outer address.
+pub const GW: &str = "192.168.0.2";
+/// The first road-warrior's address behind the NAT.
+pub const RW: &str = "10.1.0.2";
+/// The node behind the gateway.
+pub const NODE: &str = "10.2.0.2";
+/// The same node in the second network behind the gateway, 10.2.1.0/24.
+pub const NODE_TOO: &str = "10.2.1.2";
+
+const FOLDER: &str = "/run/netns";
+const PREFIX: &str = "adit-test-";
+
+/// Which packets the NAT router drops at random.
+#[derive(Clone, Copy, Debug)]
+pub enum Traffic {
+    /// This many of a hundred, each way.
+    Lose(u8),
+    /// All of them.
+    Cut,
+    /// None.
+    Pass,
+}
+
+/// A network namespace; deleted when dropped.
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    fn create(name: String) -> Self {
+        process::run("ip", &["netns", "add", &name]);
+        Self { name }
+    }
+
+    /// Its name below /run/netns.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A command that will run inside, with the caller's pid becoming the program's.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = command("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs a shell script inside, one that must succeed.
+    pub fn sh(&self, script: &str) -> String {
+        let output = self.command("sh").args(["-ec", script]).output().expect("starting sh");
+        assert!(
+            output.status.success(),
+            "in {}: {script}\n{}{}",
+            self.name,
+            process::text(&output.stdout),
+            process::text(&output.stderr)
+        );
+        process::text(&output.stdout)
+    }
+
+    /// Does `address` answer one of `count` echo requests sent 200 ms apart, the last given a second?
+    pub fn ping_of(&self, address: &str, count: u32) -> bool {
+        let count = count.to_string();
+        let args = ["-q", "-n", "-c", &count, "-i", "0.2", "-W", "1", address];
+        let output = self.command("ping").args(args).output().expect("starting ping");
+        output.status.success()
+    }
+
+    /// Does `address` answer an echo request within a second?
+    pub fn ping(&self, address: &str) -> bool {
+        self.ping_of(address, 1)
+    }
+
+    /// Do all of `count` echo requests of `size` bytes get their answer?
+    pub fn pings(&self, address: &str, count: u32, size: u32) -> bool {
+        let (n, s) = (count.to_string(), size.to_string());
+        let args = ["-q", "-n", "-c", &n, "-i", "0.2", "-W", "1", "-s", &s, address];
+        let output = self.command("ping").args(args).output().expect("starting ping");
+        process::text(&output.stdout).contains(&format!(" {count} received"))
+    }
+
+    /// The routes of table 220, a line each; `throw` routes (which only keep traffic out of it) left out.
+    pub fn tunnel_routes(&self) -> Vec<String> {
+        let output = process::try_run("ip", &["-n", &self.name, "route", "show", "table", "220"]);
+        let lines = process::text(&output.stdout);
+        lines.lines().filter(|l| !l.is_empty() && !l.starts_with("throw")).map(|l| l.trim().into()).collect()
+    }
+
+    /// All IPv4 addresses with their device, a line each.
+    pub fn addresses(&self) -> Vec<String> {
+        let lines = process::run("ip", &["-n", &self.name, "-4", "-o", "address", "show"]);
+        lines.lines().map(Into::into).collect()
+    }
+
+    /// Is one of the pool's addresses on one of its devices?
+    pub fn has_virtual_ip(&self) -> bool {
+        self.addresses().iter().any(|line| line.contains("inet 10.3.0."))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        process::try_run("ip", &["netns", "delete", &self.name]);
+    }
+}
+
+/// The whole topology; gone when dropped. Names are unique per process and instance, so tests run side by side.
+pub struct Network {
+    /// The road-warrior.
+    pub rw: Namespace,
+    /// A second one behind the same NAT.
+    pub rw2: Namespace,
+    /// The router between.
+    pub nat: Namespace,
+    /// The gateway.
+    pub gw: Namespace,
+    /// What it protects.
+    pub node: Namespace,
+}
+
+static INSTANCE: AtomicU32 = AtomicU32::new(0);
+
+impl Network {
+    /// Builds it.
+    pub fn build() -> Self {
+        let prefix = format!("{PREFIX}{}-{}", std::process::id(), INSTANCE.fetch_add(1, Ordering::Relaxed));
+        // `ip netns add` makes /run/netns a mount point on first use, and two at once fail
+        let lock = File::create("/run/adit-test.lock").expect("/run/adit-test.lock");
+        lock.lock().expect("/run/adit-test.lock");
+        remove_stale();
+        let create = |role: &str| Namespace::create(format!("{prefix}-{role}"));
+        let net = Self {
+            rw: create("rw"),
+            rw2: create("rw2"),
+            nat: create("nat"),
+            gw: create("gw"),
+            node: create("node"),
+        };
+        drop(lock);
+        net.link((&net.rw, "wan", "10.1.0.2"), (&net.nat, "lan", "10.1.0.1"));
+        net.link((&net.rw2, "wan", "10.1.1.2"), (&net.nat, "lan2", "10.1.1.1"));
+        net.link((&net.nat, "wan", "192.168.0.1"), (&net.gw, "wan", GW));
+        net.link((&net.gw, "lan", "10.2.0.1"), (&net.node, "lan", NODE));
+        let common = "ip link set lo up\nfor c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; \
+                      echo 1 > /proc/sys/net/ipv4/conf/$c/promote_secondaries; done\n";
+        net.gw.sh("ip address add 10.2.1.1/24 dev lan");
+        net.node.sh(&format!("ip address add {NODE_TOO}/24 dev lan"));
+        for ns in [&net.rw, &net.rw2, &net.nat, &net.gw, &net.node] {
+            ns.sh(common);
+        }
+        net.rw.sh("ip route add default via 10.1.0.1");
+        net.rw2.sh("ip route add default via 10.1.1.1");
+        net.node.sh("ip route add default via 10.2.0.1");
+        net.gw.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        net.nat.sh(
+            "echo 1 > /proc/sys/net/ipv4/ip_forward\n\
+             nft 'table ip nat { chain post { type nat hook postrouting priority 100; oifname \"wan\" masquerade random; }; }'",
+        );
+        net
+    }
+
+    fn link(&self, a: (&Namespace, &str, &str), b: (&Namespace, &str, &str)) {
+        process::run(
+            "ip",
+            &[
+                "link",
+                "add",
+                a.1,
+                "netns",
+                a.0.name(),
+                "type",
+                "veth",
+                "peer",
+                "name",
+                b.1,
+                "netns",
+                b.0.name(),
+            ],
+        );
+        for (ns, device, address) in [a, b] {
+            ns.sh(&format!("ip address add {address}/24 dev {device}; ip link set {device} up"));
+        }
+    }
+
+    /// What the router does with the packets it forwards from now on.
+    pub fn traffic(&self, traffic: Traffic) {
+        let rule = match traffic {
+            Traffic::Lose(percent) => format!("numgen random mod 100 < {percent} drop"),
+            Traffic::Cut => "drop".into(),
+            Traffic::Pass => String::new(),
+        };
+        self.nat.sh(&format!(
+            "nft -f - <<'EOF'\ntable inet loss\ndelete table inet loss\ntable inet loss {{\n chain f {{\n  type filter \
+             hook forward priority 0;\n  {rule}\n }}\n}}\nEOF\n"
+        ));
+    }
+}
+
+/// Removes namespaces of test processes that were killed.
+fn remove_stale() {
+    let Ok(entries) = std::fs::read_dir(FOLDER) else { return };
+    for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+        let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            process::try_run("ip", &["netns", "delete", &name]);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What networks do to a tunnel: loss, two clients behind one NAT, all traffic through the tunnel.
+
+use std::time::Duration;
+
+use adit_testbed::{Auth, Kind, NODE, Peer, Roles, Scenario, Traffic, World, wait_for};
+
+cases! {
+    /// A fifth of all packets lost, each way.
+    loss = with_loss;
+    /// 0.0.0.0/0 through the tunnel.
+    full_tunnel = with_full_tunnel;
+    /// Two road-warriors behind the same address.
+    two_behind_one_nat = two_clients;
+    /// Certificates so large that IKE_AUTH goes in fragments.
+    fragments = with_fragments;
+    /// The first packet brings up the tunnel.
+    trap = with_trap;
+}
+
+fn with_loss(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk).impatient(12);
+    scenario.rw.conn.set("keyingtries", "3");
+    let world = World::start(roles, &scenario);
+    world.unreachable_first();
+    world.net.traffic(Traffic::Lose(20));
+    world.up_within(40);
+    assert!(world.net.rw.ping_of(NODE, 15), "not one of fifteen pings through the tunnel");
+    let outcome = world.rw.terminate(&world.name);
+    assert!(outcome.success, "{}", outcome.all());
+    world.nothing_left();
+}
+
+fn with_full_tunnel(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    scenario.gw.child().set("local_ts", "0.0.0.0/0");
+    scenario.rw.child().set("remote_ts", "0.0.0.0/0");
+    // strongSwan's userspace ESP would route its own packets into the tunnel
+    scenario.rw.plugins = "    kernel-netlink {\n      fwmark = !0x42\n    }\n    socket-default {\n      fwmark = 0x42\n    }\n    \
+                           kernel-libipsec {\n      allow_peer_ts = yes\n    }\n"
+        .into();
+    let world = World::start(roles, &scenario);
+    let sa = world.up();
+    assert_eq!(sa.children()[0].list("remote-ts"), ["0.0.0.0/0"]);
+    world.reachable();
+    // the gateway's inner address is reached through the tunnel, too
+    assert!(world.net.rw.ping("10.2.0.1"));
+    world.down(false);
+}
+
+fn two_clients(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    scenario.gw.remote.set("id", "*@lab");
+    for end in [&mut scenario.gw, &mut scenario.rw] {
+        end.secrets =
+            end.secrets.replace("    id-rw = rw@lab\n", "    id-rw = rw@lab\n    id-rw2 = rw2@lab\n");
+    }
+    let world = World::start(roles, &scenario);
+    let first = world.up();
+    let mut second_conf = scenario.rw.clone();
+    second_conf.local.set("id", "rw2@lab");
+    let second = Peer::start(roles.rw, &world.net.rw2, &world.folder().join("rw2"), &second_conf);
+    assert!(!world.net.rw2.ping(NODE), "the node is reachable without a tunnel");
+    second.initiate(&world.name, "net", 20).unwrap_or_else(|e| panic!("initiating the second: {e}"));
+    let other = second.established(&world.name).expect("the second's IKE_SA");
+    assert_ne!(first.list("local-vips"), other.list("local-vips"));
+    let limit = Duration::from_secs(5);
+    wait_for("both at the gateway", limit, || (world.gw.sas().len() == 2).then_some(()));
+    assert_eq!(world.gw.leases_online(), 2);
+    world.reachable();
+    assert!(world.net.rw2.pings(NODE, 3, 56), "no ping through the second tunnel");
+    // one goes, the other stays
+    assert!(world.rw.terminate(&world.name).success);
+    wait_for("one at the gateway", limit, || (world.gw.sas().len() == 1).then_some(()));
+    assert!(world.net.rw2.ping(NODE), "the second tunnel went with the first");
+    assert!(!world.net.rw.ping(NODE));
+    assert!(second.terminate(&world.name).success);
+    world.nothing_left();
+}
+
+fn with_fragments(roles: Roles) {
+    use adit_testbed::Pki;
+    use adit_testbed::pki::{Algorithm, Subject};
+    let mut scenario = Scenario::new(Auth::Certificates(Algorithm::EcdsaP256));
+    let pki = Pki::new("large root", Algorithm::EcdsaP256);
+    scenario.gw.entity = Some(pki.issue_large(Subject::Gateway, 3000));
+    scenario.rw.entity = Some(pki.issue_large(Subject::RoadWarrior, 3000));
+    scenario.gw.authorities = vec![pki.authority.clone()];
+    scenario.rw.authorities = vec![pki.authority];
+    let world = World::start(roles, &scenario);
+    world.up();
+    for (peer, side) in [(&world.rw, "road-warrior"), (&world.gw, "gateway")] {
+        assert!(peer.logged(&["splitting IKE message", "fragments"]), "the {side} sent no fragments");
+        assert!(peer.logged(&["reassembled fragmented IKE message"]), "the {side} reassembled nothing");
+    }
+    world.reachable();
+    world.down(false);
+}
+
+fn with_trap(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    scenario.rw.child().set("start_action", "trap");
+    if roles.rw == Kind::StrongSwan {
+        // strongSwan's userspace ESP cannot trap; what it can show is the gateway's side of a start
+        scenario.rw.child().set("start_action", "start");
+    }
+    let world = World::start(roles, &scenario);
+    // one request is enough: the first packet waits for the tunnel
+    let request = || world.net.rw.ping(NODE).then_some(());
+    wait_for("a tunnel brought up by traffic", Duration::from_secs(10), request);
+    wait_for("the gateway's IKE_SA", Duration::from_secs(5), || world.gw.established(&world.name));
+}
