@@ -1,32 +1,18 @@
-//! Traffic selectors, identities, proposals and SA records: the vocabulary of RFC 4301.
+//! The vocabulary of RFC 4301: traffic selectors, identities, proposals and the records of the SAD and SPD.
 //!
-//! Every other crate speaks in these values. Text flows in from configuration ([`SelectorSpec`], [`Identity::parse`],
-//! [`Proposal::parse`]), bytes flow in from the wire layer ([`Identity::from_wire`]) and from the inside of a tunnel
-//! ([`parse_packet`]); out flow values that hold their invariants: a [`Selector`] never has mixed families or a start
-//! behind its end, a configured [`Proposal`] never names an algorithm that is not served. Everything prints as
-//! strongSwan prints it, because operators and their scripts read it.
-//!
-//! The records given to a data plane ([`ChildSa`], [`TrapPolicy`]) live here too, so that the protocol and the data
-//! planes need not know each other.
-//!
-//! What it never does: cryptography, I/O, clocks, parsing of IKE messages, reading of system databases (the protocol and
-//! service names are a small table of our own, so that the same input prints the same everywhere).
+//! What flows in is text (configuration) and values from the wire; what flows out are plain values that every other
+//! crate speaks in. Nothing here does I/O, keeps state, or knows a cipher: algorithms are numbers with names.
 
-mod cidr;
-mod identity;
+pub mod dn;
+pub mod identity;
 pub mod names;
-mod packet;
-mod proposal;
-mod sa;
-mod selector;
-mod services;
-mod spec;
-mod transform;
+pub mod packet;
+pub mod proposal;
+pub mod sa;
+pub mod selector;
 
-pub use identity::{Identity, IdentityError, MAX_IDENTITY, MatchQuality};
+pub use identity::{Identity, MatchQuality};
 pub use packet::{PacketInfo, parse_packet};
-pub use proposal::{Proposal, select_proposal, select_proposal_preferring};
+pub use proposal::{Proposal, Protocol, Transform, TransformType, select_proposal};
 pub use sa::{ChildSa, Mode, SaKeys, TrapPolicy, Usage};
-pub use selector::{Selector, narrow};
-pub use spec::SelectorSpec;
-pub use transform::{Protocol, Transform, TransformType};
+pub use selector::{Selector, SelectorSpec, narrow};

@@ -1,42 +1,161 @@
-//! The names of algorithms as logs, VICI and `list-sas` print them. All of the IANA registries that a peer is likely to
-//! offer are known by name, served or not, because "received proposals" is read by people.
+//! Algorithms by keyword (configuration), number (IANA) and display name.
 
-/// What the `*_name` functions return for a number that has no name here.
-pub const UNKNOWN: &str = "UNKNOWN";
+use crate::proposal::TransformType;
 
-/// AES in CBC mode.
-pub const ENCR_AES_CBC: u16 = 12;
-/// AES in Galois/Counter Mode with a 16 byte ICV.
-pub const ENCR_AES_GCM_16: u16 = 20;
-/// ChaCha20-Poly1305 (RFC 7634).
-pub const ENCR_CHACHA20_POLY1305: u16 = 28;
-/// HMAC-SHA-256 truncated to 128 bits.
-pub const AUTH_HMAC_SHA2_256_128: u16 = 12;
-/// HMAC-SHA-384 truncated to 192 bits.
-pub const AUTH_HMAC_SHA2_384_192: u16 = 13;
-/// HMAC-SHA-512 truncated to 256 bits.
-pub const AUTH_HMAC_SHA2_512_256: u16 = 14;
-/// HMAC-SHA-256 as PRF.
-pub const PRF_HMAC_SHA2_256: u16 = 5;
-/// HMAC-SHA-384 as PRF.
-pub const PRF_HMAC_SHA2_384: u16 = 6;
-/// HMAC-SHA-512 as PRF.
-pub const PRF_HMAC_SHA2_512: u16 = 7;
-/// No key exchange: no PFS for a CHILD_SA.
-pub const KE_NONE: u16 = 0;
+/// ENCR_AES_CBC.
+pub const AES_CBC: u16 = 12;
+/// ENCR_AES_GCM_16.
+pub const AES_GCM_16: u16 = 20;
+/// ENCR_CHACHA20_POLY1305.
+pub const CHACHA20_POLY1305: u16 = 28;
 
-/// Name of an encryption algorithm, without key length: `AES_GCM_16`.
-pub fn encryption_name(id: u16) -> &'static str {
-    match id {
-        1 => "DES_IV64",
+/// What a proposal keyword means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keyword {
+    /// A transform that is served: kind, number, key bits.
+    Transform(TransformType, u16, u16),
+    /// No transform of that kind (`none`, `modpnone`).
+    NoKeyExchange,
+    /// Known, and not served because …
+    Refused(&'static str),
+}
+
+const WEAK: &str = "it is too weak";
+const LATER: &str = "it is not served yet";
+const RARE: &str = "it is not served";
+
+use TransformType::{Encryption as Encr, Esn, Integrity as Integ, KeyExchange as Ke, Prf};
+
+const SERVED: [(&str, TransformType, u16, u16); 44] = [
+    ("aes128gcm16", Encr, AES_GCM_16, 128),
+    ("aes128gcm128", Encr, AES_GCM_16, 128),
+    ("aes128gcm", Encr, AES_GCM_16, 128),
+    ("aes192gcm16", Encr, AES_GCM_16, 192),
+    ("aes192gcm128", Encr, AES_GCM_16, 192),
+    ("aes192gcm", Encr, AES_GCM_16, 192),
+    ("aes256gcm16", Encr, AES_GCM_16, 256),
+    ("aes256gcm128", Encr, AES_GCM_16, 256),
+    ("aes256gcm", Encr, AES_GCM_16, 256),
+    ("aesgcm16", Encr, AES_GCM_16, 128),
+    ("chacha20poly1305", Encr, CHACHA20_POLY1305, 0),
+    ("aes", Encr, AES_CBC, 128),
+    ("aes128", Encr, AES_CBC, 128),
+    ("aes192", Encr, AES_CBC, 192),
+    ("aes256", Encr, AES_CBC, 256),
+    ("aes128cbc", Encr, AES_CBC, 128),
+    ("aes192cbc", Encr, AES_CBC, 192),
+    ("aes256cbc", Encr, AES_CBC, 256),
+    ("sha256", Integ, 12, 0),
+    ("sha2_256", Integ, 12, 0),
+    ("sha384", Integ, 13, 0),
+    ("sha2_384", Integ, 13, 0),
+    ("sha512", Integ, 14, 0),
+    ("sha2_512", Integ, 14, 0),
+    ("prfsha256", Prf, 5, 0),
+    ("prfsha2_256", Prf, 5, 0),
+    ("prfsha384", Prf, 6, 0),
+    ("prfsha2_384", Prf, 6, 0),
+    ("prfsha512", Prf, 7, 0),
+    ("prfsha2_512", Prf, 7, 0),
+    ("modp2048", Ke, 14, 0),
+    ("modp3072", Ke, 15, 0),
+    ("modp4096", Ke, 16, 0),
+    ("ecp256", Ke, 19, 0),
+    ("ecp384", Ke, 20, 0),
+    ("ecp521", Ke, 21, 0),
+    ("x25519", Ke, 31, 0),
+    ("curve25519", Ke, 31, 0),
+    ("esn", Esn, 1, 0),
+    ("noesn", Esn, 0, 0),
+    ("ecp256r1", Ke, 19, 0),
+    ("ecp384r1", Ke, 20, 0),
+    ("ecp521r1", Ke, 21, 0),
+    ("aes256gcm16icv", Encr, AES_GCM_16, 256),
+];
+
+/// Keyword prefixes of what is known and refused, the longest that fits counts.
+const REFUSED: [(&str, &str); 42] = [
+    ("3des", WEAK),
+    ("des", WEAK),
+    ("null", WEAK),
+    ("md5", WEAK),
+    ("prfmd5", WEAK),
+    ("sha1", WEAK),
+    ("sha", WEAK),
+    ("prfsha1", WEAK),
+    ("modp768", WEAK),
+    ("modp1024", WEAK),
+    ("modp1536", WEAK),
+    ("modp2048s", RARE),
+    ("modp6144", LATER),
+    ("modp8192", LATER),
+    ("ecp192", WEAK),
+    ("ecp224", WEAK),
+    ("ecp256bp", RARE),
+    ("ecp384bp", RARE),
+    ("ecp512bp", RARE),
+    ("curve448", LATER),
+    ("x448", LATER),
+    ("mlkem", LATER),
+    ("gost", RARE),
+    ("modpnull", WEAK),
+    ("newhope", RARE),
+    ("ntru", RARE),
+    ("sha256_96", RARE),
+    ("sha2_256_96", RARE),
+    ("aesxcbc", LATER),
+    ("aescmac", LATER),
+    ("prfaesxcbc", LATER),
+    ("prfaescmac", LATER),
+    ("prfcamellia", RARE),
+    ("camellia", RARE),
+    ("chacha20poly1305compat", RARE),
+    ("blowfish", WEAK),
+    ("cast", WEAK),
+    ("serpent", RARE),
+    ("twofish", RARE),
+    ("aes128ctr", LATER),
+    ("aes192ctr", LATER),
+    ("aes256ctr", LATER),
+];
+
+/// Looks a keyword up; `None` if nobody knows it.
+pub fn keyword(word: &str) -> Option<Keyword> {
+    if matches!(word, "none" | "modpnone") {
+        return Some(Keyword::NoKeyExchange);
+    }
+    if let Some((_, kind, id, bits)) = SERVED.iter().find(|(name, ..)| *name == word) {
+        return Some(Keyword::Transform(*kind, *id, *bits));
+    }
+    if let Some(rest) = word.strip_prefix("ke") {
+        let additional = rest
+            .split_once('_')
+            .is_some_and(|(n, m)| matches!(n, "1" | "2" | "3" | "4" | "5" | "6" | "7") && !m.is_empty());
+        if additional {
+            return Some(Keyword::Refused("additional key exchanges (RFC 9370) are not served yet"));
+        }
+    }
+    if word.starts_with("aes") && (word.contains("ccm") || word.contains("gcm") || word.contains("gmac")) {
+        return Some(Keyword::Refused("of the combined modes only AES-GCM with 16 octet ICV is served"));
+    }
+    REFUSED
+        .iter()
+        .filter(|(p, _)| word.starts_with(p))
+        .max_by_key(|(p, _)| p.len())
+        .map(|(_, why)| Keyword::Refused(why))
+}
+
+/// Every keyword that is served, for "did you mean".
+pub fn keywords() -> impl Iterator<Item = &'static str> {
+    SERVED.iter().map(|(name, ..)| *name).chain(["none", "default"])
+}
+
+/// Display name of an encryption transform.
+pub const fn encryption_name(id: u16) -> Option<&'static str> {
+    Some(match id {
         2 => "DES_CBC",
         3 => "3DES_CBC",
-        4 => "RC5_CBC",
-        5 => "IDEA_CBC",
-        6 => "CAST_CBC",
         7 => "BLOWFISH_CBC",
-        8 => "3IDEA",
-        9 => "DES_IV32",
         11 => "NULL",
         12 => "AES_CBC",
         13 => "AES_CTR",
@@ -49,54 +168,43 @@ pub fn encryption_name(id: u16) -> &'static str {
         21 => "NULL_AES_GMAC",
         23 => "CAMELLIA_CBC",
         24 => "CAMELLIA_CTR",
-        25 => "CAMELLIA_CCM_8",
-        26 => "CAMELLIA_CCM_12",
-        27 => "CAMELLIA_CCM_16",
         28 => "CHACHA20_POLY1305",
-        _ => UNKNOWN,
-    }
+        _ => return None,
+    })
 }
 
-/// Name of an integrity algorithm: `HMAC_SHA2_256_128`.
-pub fn integrity_name(id: u16) -> &'static str {
-    match id {
-        0 => "NONE",
+/// Display name of an integrity transform.
+pub const fn integrity_name(id: u16) -> Option<&'static str> {
+    Some(match id {
         1 => "HMAC_MD5_96",
         2 => "HMAC_SHA1_96",
-        3 => "DES_MAC",
-        4 => "KPDK_MD5",
         5 => "AES_XCBC_96",
-        6 => "HMAC_MD5_128",
         7 => "HMAC_SHA1_160",
         8 => "AES_CMAC_96",
-        9 => "AES_128_GMAC",
-        10 => "AES_192_GMAC",
-        11 => "AES_256_GMAC",
         12 => "HMAC_SHA2_256_128",
         13 => "HMAC_SHA2_384_192",
         14 => "HMAC_SHA2_512_256",
-        _ => UNKNOWN,
-    }
+        _ => return None,
+    })
 }
 
-/// Name of a pseudorandom function: `PRF_HMAC_SHA2_256`.
-pub fn prf_name(id: u16) -> &'static str {
-    match id {
+/// Display name of a pseudo-random function.
+pub const fn prf_name(id: u16) -> Option<&'static str> {
+    Some(match id {
         1 => "PRF_HMAC_MD5",
         2 => "PRF_HMAC_SHA1",
-        3 => "PRF_HMAC_TIGER",
         4 => "PRF_AES128_XCBC",
         5 => "PRF_HMAC_SHA2_256",
         6 => "PRF_HMAC_SHA2_384",
         7 => "PRF_HMAC_SHA2_512",
         8 => "PRF_AES128_CMAC",
-        _ => UNKNOWN,
-    }
+        _ => return None,
+    })
 }
 
-/// Name of a key exchange method: `CURVE_25519`, `MODP_2048`.
-pub fn ke_name(id: u16) -> &'static str {
-    match id {
+/// Display name of a key exchange method.
+pub const fn ke_name(id: u16) -> Option<&'static str> {
+    Some(match id {
         0 => "NONE",
         1 => "MODP_768",
         2 => "MODP_1024",
@@ -120,25 +228,9 @@ pub fn ke_name(id: u16) -> &'static str {
         30 => "ECP_512_BP",
         31 => "CURVE_25519",
         32 => "CURVE_448",
-        33 => "GOST3410_256",
-        34 => "GOST3410_512",
         35 => "ML_KEM_512",
         36 => "ML_KEM_768",
         37 => "ML_KEM_1024",
-        _ => UNKNOWN,
-    }
-}
-
-/// Name of a sequence number choice: `NO_EXT_SEQ` or `EXT_SEQ`.
-pub fn esn_name(id: u16) -> &'static str {
-    match id {
-        0 => "NO_EXT_SEQ",
-        1 => "EXT_SEQ",
-        _ => UNKNOWN,
-    }
-}
-
-/// Encryption algorithms that protect integrity by themselves: CCM, GCM, GMAC, Camellia-CCM, ChaCha20-Poly1305.
-pub fn is_aead(encryption: u16) -> bool {
-    matches!(encryption, 14..=16 | 18..=21 | 25..=28)
+        _ => return None,
+    })
 }

@@ -1,4 +1,4 @@
-//! What the protocol hands to a data plane: the records of the SAD and SPD (RFC 4301 §4.4) for one CHILD_SA.
+//! Records of the SAD and SPD, as the protocol gives them to a data plane.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,50 +9,29 @@ use zeroize::Zeroize;
 
 use crate::Selector;
 
-/// Encapsulation mode of a CHILD_SA.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Encapsulation mode (RFC 4301 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
-    /// Whole IP packets are carried.
+    /// Whole IP packets inside.
     #[default]
     Tunnel,
-    /// Only what follows the IP header is carried.
+    /// Upper-layer payloads inside.
     Transport,
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tunnel => "TUNNEL",
-            Self::Transport => "TRANSPORT",
-        })
-    }
-}
-
-/// Algorithms and keys of one direction. Wiped when dropped; `Debug` shows lengths, never bytes.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// Algorithms and keys of one direction. Never printed, wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct SaKeys {
-    /// IANA number of the encryption algorithm.
+    /// IANA number of the encryption transform.
     pub encr: u16,
-    /// Its Key Length attribute in bits, 0 if it has none.
+    /// Its key size in bits; 0 where the algorithm has only one.
     pub encr_key_bits: u16,
-    /// IANA number of the integrity algorithm, 0 with an AEAD.
+    /// IANA number of the integrity transform; 0 with AEAD.
     pub integ: u16,
-    /// Encryption key, for an AEAD followed by its salt.
+    /// Encryption key, followed by the salt for AEAD.
     pub encr_key: Vec<u8>,
-    /// Integrity key, empty with an AEAD.
+    /// Integrity key; empty with AEAD.
     pub integ_key: Vec<u8>,
-}
-
-impl fmt::Debug for SaKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SaKeys")
-            .field("encr", &self.encr)
-            .field("encr_key_bits", &self.encr_key_bits)
-            .field("integ", &self.integ)
-            .field("encr_key_len", &self.encr_key.len())
-            .field("integ_key_len", &self.integ_key.len())
-            .finish()
-    }
 }
 
 impl Drop for SaKeys {
@@ -62,12 +41,22 @@ impl Drop for SaKeys {
     }
 }
 
-/// Both directions of one ESP CHILD_SA, ready to be installed.
-#[derive(Clone, Debug)]
+impl fmt::Debug for SaKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SaKeys")
+            .field("encr", &self.encr)
+            .field("encr_key_bits", &self.encr_key_bits)
+            .field("integ", &self.integ)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Both directions of a CHILD_SA.
+#[derive(Debug, Clone)]
 pub struct ChildSa {
-    /// Unique id of the CHILD_SA; what later calls name it by.
+    /// Unique id of the CHILD_SA in this daemon.
     pub id: u32,
-    /// Shared by a trap policy, the CHILD_SA it caused and all its rekeyed successors.
+    /// Groups the SAs of one policy over rekeyings.
     pub reqid: u32,
     /// Name of the child configuration.
     pub name: Arc<str>,
@@ -75,67 +64,66 @@ pub struct ChildSa {
     pub ike_name: Arc<str>,
     /// Tunnel or transport.
     pub mode: Mode,
-    /// SPI of packets to us, chosen by us.
+    /// SPI of what we receive.
     pub spi_in: u32,
-    /// SPI of packets to the peer, chosen by it.
+    /// SPI of what we send.
     pub spi_out: u32,
-    /// Keys of the inbound direction.
+    /// Keys of what we receive.
     pub keys_in: SaKeys,
-    /// Keys of the outbound direction.
+    /// Keys of what we send.
     pub keys_out: SaKeys,
-    /// Our side's selectors.
+    /// Our selectors, after narrowing.
     pub local_ts: Vec<Selector>,
-    /// The peer's side's selectors.
+    /// The peer's selectors, after narrowing.
     pub remote_ts: Vec<Selector>,
     /// Our outer address and port.
     pub local: SocketAddr,
     /// The peer's outer address and port.
     pub remote: SocketAddr,
-    /// ESP in UDP (RFC 3948) instead of protocol 50.
+    /// ESP in UDP (RFC 3948).
     pub udp_encap: bool,
     /// Extended sequence numbers (RFC 4303 §2.2.1).
     pub esn: bool,
-    /// Size of the replay window in packets, 0 = no replay check.
+    /// Packets; 0 = no replay protection.
     pub replay_window: u32,
-    /// Virtual addresses that we, as client, were given.
+    /// Addresses that the peer leased to us.
     pub virtual_ips: Vec<IpAddr>,
-    /// False: only the inbound half is used until the outbound half is activated (the responder of a rekeying,
-    /// RFC 7296 §2.8).
+    /// May the outbound half be used at once? `false` for a rekeying's responder, which waits (RFC 7296 §2.8).
     pub outbound_ready: bool,
-    /// The CHILD_SA of which this one is the rekeyed successor.
+    /// The CHILD_SA this one is a rekeying of.
     pub replaces: Option<u32>,
 }
 
-/// A policy without an SA: the first packet that meets it asks for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A policy that asks for a CHILD_SA when the first packet matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrapPolicy {
-    /// Id by which the acquire names it, and the reqid of the CHILD_SA it will cause.
+    /// Chosen by whoever installs it; comes back in the acquire event.
     pub id: u32,
     /// Name of the child configuration.
     pub name: Arc<str>,
     /// Name of the connection.
     pub ike_name: Arc<str>,
-    /// Our side's selectors.
+    /// Our selectors.
     pub local_ts: Vec<Selector>,
-    /// The peer's side's selectors.
+    /// The peer's selectors.
     pub remote_ts: Vec<Selector>,
-    /// The peer's address, if configured as one.
+    /// The peer's outer address, where it is known.
     pub remote: Option<IpAddr>,
 }
 
 /// What went through a CHILD_SA.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes of inner packets received.
     pub bytes_in: u64,
-    /// Inner packets received.
+    /// Packets received.
     pub packets_in: u64,
     /// Bytes of inner packets sent.
     pub bytes_out: u64,
-    /// Inner packets sent.
+    /// Packets sent.
     pub packets_out: u64,
-    /// Since the last inbound packet; `None` if there was none.
+    /// Time since the last packet received; `None` = none yet.
     pub idle_in: Option<Duration>,
-    /// Since the last outbound packet; `None` if there was none.
+    /// Time since the last packet sent; `None` = none yet.
     pub idle_out: Option<Duration>,
 }
