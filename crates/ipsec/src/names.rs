@@ -9,6 +9,9 @@ pub const AES_GCM_16: u16 = 20;
 /// ENCR_CHACHA20_POLY1305.
 pub const CHACHA20_POLY1305: u16 = 28;
 
+/// Display name of a number without one.
+pub const UNKNOWN: &str = "UNKNOWN";
+
 /// What a proposal keyword means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keyword {
@@ -151,8 +154,8 @@ pub fn keywords() -> impl Iterator<Item = &'static str> {
 }
 
 /// Display name of an encryption transform.
-pub const fn encryption_name(id: u16) -> Option<&'static str> {
-    Some(match id {
+pub const fn encryption_name(id: u16) -> &'static str {
+    match id {
         2 => "DES_CBC",
         3 => "3DES_CBC",
         7 => "BLOWFISH_CBC",
@@ -169,13 +172,13 @@ pub const fn encryption_name(id: u16) -> Option<&'static str> {
         23 => "CAMELLIA_CBC",
         24 => "CAMELLIA_CTR",
         28 => "CHACHA20_POLY1305",
-        _ => return None,
-    })
+        _ => UNKNOWN,
+    }
 }
 
 /// Display name of an integrity transform.
-pub const fn integrity_name(id: u16) -> Option<&'static str> {
-    Some(match id {
+pub const fn integrity_name(id: u16) -> &'static str {
+    match id {
         1 => "HMAC_MD5_96",
         2 => "HMAC_SHA1_96",
         5 => "AES_XCBC_96",
@@ -184,13 +187,13 @@ pub const fn integrity_name(id: u16) -> Option<&'static str> {
         12 => "HMAC_SHA2_256_128",
         13 => "HMAC_SHA2_384_192",
         14 => "HMAC_SHA2_512_256",
-        _ => return None,
-    })
+        _ => UNKNOWN,
+    }
 }
 
 /// Display name of a pseudo-random function.
-pub const fn prf_name(id: u16) -> Option<&'static str> {
-    Some(match id {
+pub const fn prf_name(id: u16) -> &'static str {
+    match id {
         1 => "PRF_HMAC_MD5",
         2 => "PRF_HMAC_SHA1",
         4 => "PRF_AES128_XCBC",
@@ -198,13 +201,13 @@ pub const fn prf_name(id: u16) -> Option<&'static str> {
         6 => "PRF_HMAC_SHA2_384",
         7 => "PRF_HMAC_SHA2_512",
         8 => "PRF_AES128_CMAC",
-        _ => return None,
-    })
+        _ => UNKNOWN,
+    }
 }
 
 /// Display name of a key exchange method.
-pub const fn ke_name(id: u16) -> Option<&'static str> {
-    Some(match id {
+pub const fn ke_name(id: u16) -> &'static str {
+    match id {
         0 => "NONE",
         1 => "MODP_768",
         2 => "MODP_1024",
@@ -231,6 +234,6 @@ pub const fn ke_name(id: u16) -> Option<&'static str> {
         35 => "ML_KEM_512",
         36 => "ML_KEM_768",
         37 => "ML_KEM_1024",
-        _ => return None,
-    })
+        _ => UNKNOWN,
+    }
 }

@@ -322,11 +322,18 @@ impl fmt::Display for Transform {
             TransformType::Prf => names::prf_name(self.id),
             TransformType::Integrity => names::integrity_name(self.id),
             TransformType::KeyExchange => names::ke_name(self.id),
-            TransformType::Esn => Some(if self.id == 1 { "EXT_SEQ" } else { "NO_EXT_SEQ" }),
+            TransformType::Esn => {
+                if self.id == 1 {
+                    "EXT_SEQ"
+                } else {
+                    "NO_EXT_SEQ"
+                }
+            }
         };
-        match name {
-            Some(name) => f.write_str(name)?,
-            None => write!(f, "{:?}_{}", self.kind, self.id)?,
+        if name == names::UNKNOWN {
+            write!(f, "{:?}_{}", self.kind, self.id)?;
+        } else {
+            f.write_str(name)?;
         }
         if self.key_bits != 0 { write!(f, "_{}", self.key_bits) } else { Ok(()) }
     }

@@ -7,7 +7,7 @@
 //! string ends in a value or an error in time linear in its length.
 
 mod config;
-mod consts;
+pub mod consts;
 mod describe;
 mod error;
 mod header;
