@@ -160,6 +160,27 @@ impl Section {
         })
     }
 
+    pub(crate) fn section_mut(&mut self, name: &str) -> Option<&mut Self> {
+        self.entries.iter_mut().find_map(|entry| match &mut entry.item {
+            Item::Section(section) if entry.name == name => Some(section),
+            _ => None,
+        })
+    }
+
+    /// Takes over what `other` has and this section has not, level by level.
+    pub(crate) fn fill_from(&mut self, other: &Self) {
+        for entry in &other.entries {
+            match &entry.item {
+                Item::Value(_) if self.value(&entry.name).is_some() => {}
+                Item::Section(theirs) => match self.section_mut(&entry.name) {
+                    Some(ours) => ours.fill_from(theirs),
+                    None => self.entries.push(entry.clone()),
+                },
+                Item::Value(_) => self.entries.push(entry.clone()),
+            }
+        }
+    }
+
     /// Keys and sub-sections in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
