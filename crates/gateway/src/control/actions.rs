@@ -1,0 +1,262 @@
+//! Orders: `initiate`, `terminate`, `rekey`, `redirect`, `install`, `uninstall`.
+
+use std::time::Duration;
+
+use adit_vici::{EventSink, Message};
+
+use super::{Daemon, InitiateError, LogLine, SaFilter, Target, Wait, each_sa, events};
+
+/// How the client wants to wait, and how it said so.
+fn wait(message: &Message) -> (Wait, i64) {
+    let milliseconds: i64 = message.get_number("timeout").unwrap_or(0);
+    let wait = match u64::try_from(milliseconds) {
+        Ok(0) => Wait::Forever,
+        Ok(n) => Wait::AtMost(Duration::from_millis(n)),
+        Err(_) => Wait::Detached,
+    };
+    (wait, milliseconds)
+}
+
+fn level(message: &Message) -> i8 {
+    message.get_number("loglevel").unwrap_or(1)
+}
+
+fn control_log(stream: &mut dyn EventSink, line: &LogLine) -> bool {
+    stream.event("control-log", &events::control_line(line)).is_ok()
+}
+
+pub(super) fn initiate(daemon: &dyn Daemon, message: &Message, stream: &mut dyn EventSink) -> Message {
+    let (child, ike) = (message.get_str("child"), message.get_str("ike"));
+    let (kind, name) = match (child, ike) {
+        (Some(child), _) => ("CHILD_SA", child),
+        (None, Some(ike)) => ("IKE_SA", ike),
+        (None, None) => return Message::failure("missing configuration name"),
+    };
+    let Some(conn) = find(daemon, ike, child) else {
+        return Message::failure(format_args!("{kind} config '{name}' not found"));
+    };
+    let (wait, milliseconds) = wait(message);
+    match daemon.initiate(&conn, child, wait, level(message), &mut |line| control_log(stream, line)) {
+        Ok(()) => Message::success(),
+        Err(InitiateError::Timeout) => {
+            Message::failure(format_args!("{kind} '{name}' not established after {milliseconds}ms"))
+        }
+        Err(InitiateError::Failed(cause)) if cause.is_empty() => {
+            Message::failure(format_args!("establishing {kind} '{name}' failed"))
+        }
+        Err(InitiateError::Failed(cause)) => {
+            Message::failure(format_args!("establishing {kind} '{name}' failed: {cause}"))
+        }
+    }
+}
+
+/// The first connection of that name that has that child.
+fn find(daemon: &dyn Daemon, ike: Option<&str>, child: Option<&str>) -> Option<String> {
+    daemon
+        .connections()
+        .iter()
+        .find(|conn| {
+            ike.is_none_or(|name| name == conn.name)
+                && child.is_none_or(|name| conn.children.iter().any(|c| c.name == name))
+        })
+        .map(|conn| conn.name.clone())
+}
+
+/// The SAs that a client's selectors mean: children if it names one, else IKE_SAs. `None` = it names nothing.
+fn targets(daemon: &dyn Daemon, message: &Message) -> Option<Vec<Target>> {
+    let child = message.get_str("child");
+    let child_id: Option<u32> = message.get_number("child-id");
+    let filter =
+        SaFilter { ike: message.get_str("ike").map(str::to_owned), ike_id: message.get_number("ike-id") };
+    let children = child.is_some() || child_id.is_some();
+    if !children && filter == SaFilter::default() {
+        return None;
+    }
+    let mut targets = Vec::new();
+    each_sa(daemon, &filter, |sa| {
+        if children {
+            let meant = sa.children.iter().filter(|c| {
+                child.is_none_or(|name| name == &*c.name) && child_id.is_none_or(|id| id == c.id)
+            });
+            targets.extend(meant.map(|c| Target::Child(c.id)));
+        } else {
+            targets.push(Target::Ike(sa.id));
+        }
+        true
+    });
+    Some(targets)
+}
+
+pub(super) fn terminate(daemon: &dyn Daemon, message: &Message, stream: &mut dyn EventSink) -> Message {
+    let Some(targets) = targets(daemon, message) else {
+        return Message::failure("missing terminate selector");
+    };
+    let force = message.get_bool("force") == Some(true);
+    let (wait, _) = wait(message);
+    let level = level(message);
+    let mut failure = None;
+    let mut terminated = 0;
+    for target in &targets {
+        match daemon.terminate(*target, force, wait, level, &mut |line| control_log(stream, line)) {
+            Ok(()) => terminated += 1,
+            Err(cause) => failure = Some(cause),
+        }
+    }
+    let errmsg = match (targets.len(), failure) {
+        (0, _) => Some("no matching SAs to terminate found".to_owned()),
+        (1, Some(cause)) => Some(format!("terminating SA failed: {cause}")),
+        (_, Some(cause)) => Some(format!("not all matching SAs could be terminated: {cause}")),
+        (_, None) => None,
+    };
+    Message::new()
+        .kv("success", if errmsg.is_none() { "yes" } else { "no" })
+        .text("matches", targets.len())
+        .text("terminated", terminated)
+        .opt("errmsg", errmsg)
+}
+
+pub(super) fn rekey(daemon: &dyn Daemon, message: &Message) -> Message {
+    let Some(targets) = targets(daemon, message) else { return Message::failure("missing rekey selector") };
+    let reauth = message.get_bool("reauth") == Some(true);
+    let failure = targets.iter().filter_map(|target| daemon.rekey(*target, reauth).err()).last();
+    let errmsg = if targets.is_empty() { Some("no matching SAs to rekey found".to_owned()) } else { failure };
+    Message::new()
+        .kv("success", if errmsg.is_none() { "yes" } else { "no" })
+        .text("matches", targets.len())
+        .opt("errmsg", errmsg)
+}
+
+pub(super) fn redirect(message: &Message) -> Message {
+    if !message.has("gateway") {
+        return Message::failure("missing target gateway");
+    }
+    if !["ike", "ike-id", "peer-ip", "peer-id"].iter().any(|key| message.has(key)) {
+        return Message::failure("missing redirect selector");
+    }
+    Message::failure("redirecting peers (RFC 5685) is not served yet; terminate their IKE_SAs instead")
+}
+
+pub(super) fn install(daemon: &dyn Daemon, message: &Message) -> Message {
+    let Some(child) = message.get_str("child") else { return Message::failure("missing configuration name") };
+    let Some(conn) = find(daemon, message.get_str("ike"), Some(child)) else {
+        return Message::failure("configuration name not found");
+    };
+    match daemon.install(&conn, child) {
+        Ok(()) => Message::success(),
+        Err(cause) => Message::failure(format_args!("installing policy '{child}' failed: {cause}")),
+    }
+}
+
+pub(super) fn uninstall(daemon: &dyn Daemon, message: &Message) -> Message {
+    match message.get_str("child") {
+        None => Message::failure("missing configuration name"),
+        Some(child) if daemon.uninstall(message.get_str("ike"), child) => Message::success(),
+        Some(child) => Message::failure(format_args!("policy '{child}' not found")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing::{Fake, Heard};
+
+    fn m() -> Message {
+        Message::new()
+    }
+
+    #[test]
+    fn initiating() {
+        let fake = Fake::with_site();
+        let mut heard = Heard::default();
+        let mut ask = |message: Message| initiate(&fake, &message, &mut heard).to_string();
+        assert_eq!(ask(m()), "success=no errmsg=missing configuration name");
+        assert_eq!(ask(m().kv("child", "x")), "success=no errmsg=CHILD_SA config 'x' not found");
+        assert_eq!(
+            ask(m().kv("child", "net").kv("ike", "x")),
+            "success=no errmsg=CHILD_SA config 'net' not found"
+        );
+        assert_eq!(ask(m().kv("ike", "x")), "success=no errmsg=IKE_SA config 'x' not found");
+        assert_eq!(ask(m().kv("child", "net").kv("timeout", "0")), "success=yes");
+        assert_eq!(
+            ask(m().kv("child", "net").kv("timeout", "500")),
+            "success=no errmsg=CHILD_SA 'net' not established after 500ms"
+        );
+        assert_eq!(
+            ask(m().kv("ike", "site").kv("timeout", "-1").kv("loglevel", "2")),
+            "success=no errmsg=establishing IKE_SA 'site' failed: the peer said no"
+        );
+        assert_eq!(
+            heard.lines()[0],
+            "control-log group=IKE level=0 ikesa-name=site ikesa-uniqueid=7 msg=initiating IKE_SA site[7] to 192.0.2.1"
+        );
+        assert_eq!(
+            fake.orders(),
+            [
+                "initiate site Some(\"net\") Forever 1",
+                "initiate site Some(\"net\") AtMost(500ms) 1",
+                "initiate site None Detached 2"
+            ]
+        );
+    }
+
+    #[test]
+    fn terminating() {
+        let fake = Fake::default();
+        let mut heard = Heard::default();
+        let mut ask = |message: Message| terminate(&fake, &message, &mut heard).to_string();
+        assert_eq!(ask(m()), "success=no errmsg=missing terminate selector");
+        assert_eq!(
+            ask(m().kv("ike", "zz")),
+            "success=no matches=0 terminated=0 errmsg=no matching SAs to terminate found"
+        );
+        assert_eq!(ask(m().kv("ike", "office")), "success=yes matches=1 terminated=1");
+        assert_eq!(ask(m().kv("child-id", "12").kv("force", "yes")), "success=yes matches=1 terminated=1");
+        assert_eq!(
+            ask(m().kv("ike-id", "7").kv("timeout", "5")),
+            "success=no matches=1 terminated=0 errmsg=terminating SA failed: still there"
+        );
+        assert_eq!(
+            fake.orders(),
+            [
+                "terminate Ike(7) false Forever",
+                "terminate Child(12) true Forever",
+                "terminate Ike(7) false AtMost(5ms)"
+            ]
+        );
+    }
+
+    #[test]
+    fn rekeying_and_redirecting() {
+        let fake = Fake::default();
+        assert_eq!(rekey(&fake, &m()).to_string(), "success=no errmsg=missing rekey selector");
+        let none = rekey(&fake, &m().kv("child", "x")).to_string();
+        assert_eq!(none, "success=no matches=0 errmsg=no matching SAs to rekey found");
+        assert_eq!(
+            rekey(&fake, &m().kv("ike", "office").kv("reauth", "yes")).to_string(),
+            "success=yes matches=1"
+        );
+        assert_eq!(fake.orders(), ["rekey Ike(7) true"]);
+        assert_eq!(redirect(&m()).to_string(), "success=no errmsg=missing target gateway");
+        assert_eq!(
+            redirect(&m().kv("gateway", "x")).to_string(),
+            "success=no errmsg=missing redirect selector"
+        );
+    }
+
+    #[test]
+    fn traps() {
+        let fake = Fake::with_site();
+        assert_eq!(install(&fake, &m()).to_string(), "success=no errmsg=missing configuration name");
+        assert_eq!(
+            install(&fake, &m().kv("child", "x")).to_string(),
+            "success=no errmsg=configuration name not found"
+        );
+        assert_eq!(install(&fake, &m().kv("child", "net")).to_string(), "success=yes");
+        assert_eq!(uninstall(&fake, &m().kv("child", "net")).to_string(), "success=yes");
+        assert_eq!(
+            uninstall(&fake, &m().kv("child", "x")).to_string(),
+            "success=no errmsg=policy 'x' not found"
+        );
+        assert_eq!(fake.orders(), ["install site net", "uninstall None net", "uninstall None x"]);
+    }
+}
