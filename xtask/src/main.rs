@@ -1,2 +1,92 @@
-//! The operator's command.
-fn main() {}
+//! Every chore of the workspace.
+//!
+//! `cargo xtask test` is the one command of a fresh machine and of continuous integration: it installs what is
+//! missing, runs everything, and says what it did not run and why. Each of its steps is a chore in a file of its own.
+
+mod bench;
+mod deny;
+mod fuzz;
+mod interop;
+mod packages;
+mod quality;
+mod report;
+mod shell;
+mod tests;
+
+use std::process::ExitCode;
+
+use report::{Outcome, Report};
+
+/// A step of `cargo xtask test`.
+type Step = (&'static str, fn() -> Outcome);
+
+const STEPS: [Step; 9] = [
+    ("packages", packages::install),
+    ("fmt", quality::format),
+    ("clippy", quality::clippy),
+    ("doc", quality::doc),
+    ("deny", deny::check),
+    ("tests", tests::workspace),
+    ("doctests", tests::doctests),
+    ("interop", interop::all),
+    ("fuzz", fuzz::smoke),
+];
+
+const USAGE: &str = "\
+usage: cargo xtask <chore>
+
+  test [step…]                     everything (or these steps), as continuous integration does
+  interop [filter]                 our daemon against strongSwan, in network namespaces
+  fuzz [--seconds N] [target]      each fuzz target for N seconds (60)
+  bench [what]                     the benchmarks, in release
+  packages                         install from Debian what the interop tests need
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // chores speak in paths relative to the workspace
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    if let Err(error) = std::env::set_current_dir(root) {
+        eprintln!("{root}: {error}");
+        return ExitCode::FAILURE;
+    }
+    let outcome = match words.as_slice() {
+        ["test", names @ ..] => return test(names),
+        ["interop", rest @ ..] => interop::run(rest.first().copied()),
+        ["fuzz", rest @ ..] => match fuzz::Options::parse(rest) {
+            Ok(options) => fuzz::run(&options),
+            Err(error) => return usage(&error),
+        },
+        ["bench", rest @ ..] => bench::run(rest),
+        ["packages"] => packages::install(),
+        [] => return usage("which chore?"),
+        [other, ..] => return usage(&format!("no chore `{other}`")),
+    };
+    let mut report = Report::default();
+    report.add(words[0], std::time::Duration::ZERO, outcome);
+    report.print_brief()
+}
+
+fn usage(error: &str) -> ExitCode {
+    eprint!("{error}\n\n{USAGE}");
+    ExitCode::from(2)
+}
+
+fn test(names: &[&str]) -> ExitCode {
+    if let Some(unknown) = names.iter().find(|n| !STEPS.iter().any(|(name, _)| name == *n)) {
+        let known: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
+        return usage(&format!("no step `{unknown}`; there are {}", known.join(", ")));
+    }
+    let mut report = Report::default();
+    for (name, step) in STEPS {
+        if !names.is_empty() && !names.contains(&name) {
+            continue;
+        }
+        println!("\n==== {name} ====");
+        let start = std::time::Instant::now();
+        let outcome = step();
+        report.add(name, start.elapsed(), outcome);
+    }
+    report.print()
+}
