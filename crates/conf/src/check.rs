@@ -1,6 +1,6 @@
 //! What parses well but cannot work, or not as intended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use adit_ipsec::{Identity, Proposal, Protocol, TransformType};
 
@@ -18,11 +18,58 @@ pub fn check(conf: &SwanctlConf, root: &Section) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     pools(conf, root, &mut out);
     secrets(conf, root, &mut out);
+    let places = Places::of(root, "connections");
+    let known = Known {
+        pools: conf.pools.iter().map(|pool| pool.name.as_str()).collect(),
+        owners: Owners::of(&conf.secrets),
+    };
     for conn in &conf.connections {
-        let section = root.section("connections").and_then(|all| all.section(&conn.name));
-        connection(conf, conn, section, &mut out);
+        connection(&known, conn, places.get(&conn.name), &mut out);
     }
     out
+}
+
+/// What connections are checked against.
+struct Known<'a> {
+    pools: BTreeSet<&'a str>,
+    owners: Owners<'a>,
+}
+
+/// Whose secrets there are.
+struct Owners<'a> {
+    /// Owners of pre-shared keys.
+    ids: BTreeSet<&'a Identity>,
+    /// There is a pre-shared key for anyone.
+    anyone: bool,
+    /// There is a pre-shared key at all.
+    some: bool,
+    /// There is an EAP secret.
+    eap: bool,
+}
+
+impl<'a> Owners<'a> {
+    fn of(secrets: &'a [SecretEntry]) -> Self {
+        let ike = || secrets.iter().filter(|entry| entry.kind == SecretKind::Ike);
+        Self {
+            ids: ike().flat_map(|entry| &entry.ids).collect(),
+            anyone: ike().any(|entry| entry.ids.is_empty()),
+            some: ike().next().is_some(),
+            eap: secrets.iter().any(|entry| matches!(entry.kind, SecretKind::Eap | SecretKind::Ntlm)),
+        }
+    }
+}
+
+/// The sections below one of the outermost ones, by name.
+struct Places<'a>(BTreeMap<&'a str, &'a Section>);
+
+impl<'a> Places<'a> {
+    fn of(root: &'a Section, top: &str) -> Self {
+        Self(root.section(top).into_iter().flat_map(Section::sections).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&'a Section> {
+        self.0.get(name).copied()
+    }
 }
 
 fn span_of<'a>(section: Option<&'a Section>, key: &str) -> Option<&'a Span> {
@@ -31,6 +78,7 @@ fn span_of<'a>(section: Option<&'a Section>, key: &str) -> Option<&'a Span> {
 }
 
 fn pools(conf: &SwanctlConf, root: &Section, out: &mut Vec<Diagnostic>) {
+    let places = Places::of(root, "pools");
     // Sorted by first address, an overlap shows between a range and the one that reaches furthest before it.
     let mut ranges: Vec<_> = conf.pools.iter().filter_map(|pool| Some((pool, pool.addrs?))).collect();
     ranges.sort_by_key(|(_, range)| range.first);
@@ -39,7 +87,7 @@ fn pools(conf: &SwanctlConf, root: &Section, out: &mut Vec<Diagnostic>) {
         if let Some((other, before)) = furthest
             && before.overlaps(&range)
         {
-            let section = root.section("pools").and_then(|all| all.section(&pool.name));
+            let section = places.get(&pool.name);
             let message = format!(
                 "the pools `{other}` ({}-{}) and `{}` ({}-{}) overlap",
                 before.first, before.last, pool.name, range.first, range.last
@@ -54,9 +102,10 @@ fn pools(conf: &SwanctlConf, root: &Section, out: &mut Vec<Diagnostic>) {
 }
 
 fn secrets(conf: &SwanctlConf, root: &Section, out: &mut Vec<Diagnostic>) {
+    let places = Places::of(root, "secrets");
     let mut owners: BTreeMap<(u8, Vec<&Identity>), &SecretEntry> = BTreeMap::new();
     for entry in &conf.secrets {
-        let section = root.section("secrets").and_then(|all| all.section(&entry.name));
+        let section = places.get(&entry.name);
         let kind = match entry.kind {
             SecretKind::Ike => 0,
             SecretKind::Eap => 1,
@@ -92,7 +141,7 @@ fn secrets(conf: &SwanctlConf, root: &Section, out: &mut Vec<Diagnostic>) {
     }
 }
 
-fn connection(conf: &SwanctlConf, conn: &Connection, section: Option<&Section>, out: &mut Vec<Diagnostic>) {
+fn connection(known: &Known<'_>, conn: &Connection, section: Option<&Section>, out: &mut Vec<Diagnostic>) {
     let name = &conn.name;
     let place = section.and_then(Section::span);
     let can_initiate = conn.remote_addrs.iter().any(|addr| is_concrete(addr));
@@ -110,7 +159,7 @@ fn connection(conf: &SwanctlConf, conn: &Connection, section: Option<&Section>, 
         );
     }
     for pool in &conn.pools {
-        if conf.pools.iter().any(|known| known.name == *pool) {
+        if known.pools.contains(pool.as_str()) {
             continue;
         }
         let span = span_of(section, "pools");
@@ -121,7 +170,7 @@ fn connection(conf: &SwanctlConf, conn: &Connection, section: Option<&Section>, 
             ),
             _ => Diagnostic::error(span, format!("the pool `{pool}` of the connection `{name}` is not defined"))
                 .with_help_opt(
-                    nearest(pool, conf.pools.iter().map(|pool| pool.name.as_str()))
+                    nearest(pool, known.pools.iter().copied())
                         .map(|near| format!("did you mean `{near}`?")),
                 ),
         });
@@ -157,7 +206,7 @@ fn connection(conf: &SwanctlConf, conn: &Connection, section: Option<&Section>, 
             out.push(Diagnostic::info(span_of(child_section, "esp_proposals"), message));
         }
     }
-    credentials(conf, conn, place, out);
+    credentials(&known.owners, conn, place, out);
 }
 
 fn has(proposal: &Proposal, kind: TransformType) -> bool {
@@ -180,17 +229,18 @@ fn lacks(proposal: &Proposal) -> Option<&'static str> {
     None
 }
 
-fn credentials(conf: &SwanctlConf, conn: &Connection, place: Option<&Span>, out: &mut Vec<Diagnostic>) {
+fn credentials(owners: &Owners<'_>, conn: &Connection, place: Option<&Span>, out: &mut Vec<Diagnostic>) {
     let name = &conn.name;
     let ids: Vec<Option<&Identity>> =
         conn.local.iter().chain(&conn.remote).map(|round| round.id.as_ref()).collect();
     let psk = conn.local.iter().chain(&conn.remote).any(|round| round.auth == AuthMethod::Psk);
     // Without an identity on one side anything may turn up there.
     let open = ids.iter().any(|id| id.is_none_or(Identity::is_any));
-    let mut of_kind = conf.secrets.iter().filter(|entry| entry.kind == SecretKind::Ike);
-    let found = of_kind.any(|entry| {
-        open || entry.ids.is_empty() || entry.ids.iter().any(|owner| ids.contains(&Some(owner)))
-    });
+    let found = if open {
+        owners.some
+    } else {
+        owners.anyone || ids.iter().flatten().any(|id| owners.ids.contains(id))
+    };
     if psk && !found {
         let message = format!(
             "the connection `{name}` authenticates by pre-shared key, but no secret of its identities is here"
@@ -201,8 +251,7 @@ fn credentials(conf: &SwanctlConf, conn: &Connection, place: Option<&Span>, out:
         );
     }
     let serves_eap = conn.remote.iter().any(|round| matches!(round.auth, AuthMethod::Eap(_)));
-    let has_eap = conf.secrets.iter().any(|entry| matches!(entry.kind, SecretKind::Eap | SecretKind::Ntlm));
-    if serves_eap && !has_eap {
+    if serves_eap && !owners.eap {
         let message =
             format!("the connection `{name}` authenticates peers by EAP, but there is no EAP secret here");
         out.push(

@@ -46,6 +46,8 @@ pub struct Diagnostic {
     pub subject: Option<Subject>,
     /// The place, with its source, for [`Diagnostic::render`].
     pub span: Option<Span>,
+    /// The message names the section it was found in; where others inherit the line, it is still one complaint.
+    pub(crate) once_per_place: bool,
 }
 
 /// What kind of thing a VICI client got wrong: the three messages that strongSwan's clients know.
@@ -72,6 +74,7 @@ impl Diagnostic {
             help: None,
             subject: None,
             span: span.cloned(),
+            once_per_place: false,
         }
     }
 
@@ -110,6 +113,11 @@ impl Diagnostic {
     #[must_use]
     pub fn about(mut self, subject: Subject) -> Self {
         self.subject = Some(subject);
+        self
+    }
+
+    pub(crate) fn once_per_place(mut self) -> Self {
+        self.once_per_place = true;
         self
     }
 
@@ -186,7 +194,8 @@ pub(crate) fn dedup(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics
         .into_iter()
         .filter(|d| {
-            d.line == 0 || seen.insert((d.file.clone(), d.line, d.column, d.severity, d.message.clone()))
+            let message = if d.once_per_place { String::new() } else { d.message.clone() };
+            d.line == 0 || seen.insert((d.file.clone(), d.line, d.column, d.severity, message))
         })
         .collect()
 }

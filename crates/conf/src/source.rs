@@ -13,12 +13,19 @@ pub struct Source {
     text: Zeroizing<String>,
     /// Byte ranges of secret values, found by the parser.
     secrets: OnceLock<Vec<(usize, usize)>>,
+    /// Byte offsets of the beginnings of lines: thousands of connections ask for their line.
+    lines: Vec<usize>,
 }
 
 impl Source {
     /// Wraps a text under the name that diagnostics shall show.
     pub fn new(name: &str, text: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: Zeroizing::new(text.to_owned()), secrets: OnceLock::new() })
+        Arc::new(Self {
+            name: name.into(),
+            text: Zeroizing::new(text.to_owned()),
+            secrets: OnceLock::new(),
+            lines: std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
+        })
     }
 
     /// The name shown in diagnostics, usually a path.
@@ -51,9 +58,9 @@ impl Source {
 
     /// Line and column of a byte offset, both from 1; columns count characters.
     pub fn line_column(&self, offset: usize) -> (u32, u32) {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 }
@@ -75,8 +82,12 @@ pub struct Span {
 impl Span {
     /// The bytes `start..end` of a source (which is at most 16 MiB, so `u32` is ample).
     pub fn new(source: &Arc<Source>, start: usize, end: usize) -> Self {
-        let clip = |offset: usize| u32::try_from(offset.min(source.text().len())).unwrap_or(u32::MAX);
-        Self { source: Arc::clone(source), start: clip(start), end: clip(end.max(start)) }
+        // Out to whole characters: a renderer slices at these places.
+        let text = source.text();
+        let start = text.floor_char_boundary(start);
+        let end = text.ceil_char_boundary(end.max(start));
+        let clip = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
+        Self { source: Arc::clone(source), start: clip(start), end: clip(end) }
     }
 
     /// The source it points into.

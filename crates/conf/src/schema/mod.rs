@@ -150,26 +150,29 @@ pub(crate) fn check(
         match &entry.item {
             Item::Value(value) => match scope.key(name) {
                 None => {
-                    let help = nearest(name, scope.key_names())
-                        .map(|near| format!("did you mean `{near}`?"))
+                    // A key that exists elsewhere was not misspelt but misplaced.
+                    let help = home(table, name)
+                        .or_else(|| {
+                            nearest(name, scope.key_names()).map(|near| format!("did you mean `{near}`?"))
+                        })
                         .or_else(|| {
                             scope
                                 .section_names()
                                 .any(|known| known == name)
                                 .then(|| format!("`{name}` is a section: `{name} {{ … }}`"))
-                        })
-                        .or_else(|| home(table, name));
+                        });
                     diagnostics.push(
                         Diagnostic::error(span, format!("unknown key `{name}` in {}", at(place)))
                             .with_help_opt(help)
-                            .about(Subject::UnknownKey(name.to_owned())),
+                            .about(Subject::UnknownKey(name.to_owned()))
+                            .once_per_place(),
                     );
                 }
                 Some(Key { status: Status::Served | Status::Ignored(""), .. }) => {}
-                Some(Key { status: Status::Ignored(reason), .. }) => diagnostics.push(Diagnostic::info(
-                    span,
-                    format!("`{name}` in {} has no effect: {reason}", at(place)),
-                )),
+                Some(Key { status: Status::Ignored(reason), .. }) => diagnostics.push(
+                    Diagnostic::info(span, format!("`{name}` in {} has no effect: {reason}", at(place)))
+                        .once_per_place(),
+                ),
                 Some(Key { status: Status::NotServed(reason), harmless, .. }) => {
                     let text = value.as_str().unwrap_or("…").trim();
                     if !harmless.iter().any(|value| value.eq_ignore_ascii_case(text)) {
@@ -178,7 +181,8 @@ pub(crate) fn check(
                                 span,
                                 format!("`{name}` in {} is not served: {reason}", at(place)),
                             )
-                            .about(Subject::BadValue(name.to_owned())),
+                            .about(Subject::BadValue(name.to_owned()))
+                            .once_per_place(),
                         );
                     }
                 }
@@ -197,7 +201,8 @@ pub(crate) fn check(
                     diagnostics.push(
                         Diagnostic::error(span, format!("unknown section `{name}` in {}", at(place)))
                             .with_help_opt(help)
-                            .about(Subject::UnknownSection(name.to_owned())),
+                            .about(Subject::UnknownSection(name.to_owned()))
+                            .once_per_place(),
                     );
                 } else {
                     let place = if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };

@@ -94,11 +94,7 @@ pub const SWANCTL: &[Key] = &[
     served("connections.*.remote*.auth"),
     refused("connections.*.remote*.xauth_id", V1, &[]),
     // connections.<conn>.children.<child>
-    refused(
-        "connections.*.children.*.ah_proposals",
-        "AH is not built; ESP with `null` encryption does not exist here either",
-        &[],
-    ),
+    refused("connections.*.children.*.ah_proposals", "AH is not built; use ESP", &[]),
     served("connections.*.children.*.esp_proposals"),
     refused("connections.*.children.*.sha256_96", "the truncation to 96 bits contradicts RFC 4868", NO),
     served("connections.*.children.*.local_ts"),

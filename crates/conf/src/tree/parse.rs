@@ -164,7 +164,6 @@ impl<'l> Parser<'l> {
                     Some(&span(start, start + c.len_utf8())),
                     format!("expected the name of a key or section, found {what}"),
                 ));
-                cursor.bump();
                 self.skip_line(&mut cursor, source, start, "", &mut secrets);
                 continue;
             }

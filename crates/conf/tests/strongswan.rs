@@ -1,0 +1,164 @@
+//! strongswan.conf.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use adit_conf::diag::Severity;
+use adit_conf::strongswan::{self, DataplaneKind, FwMark, StrongswanConf};
+use adit_conf::{Diagnostic, tree};
+
+fn read(text: &str) -> (StrongswanConf, Vec<Diagnostic>) {
+    let tree = tree::parse("strongswan.conf", text).unwrap_or_else(|errors| panic!("{}", errors[0].render()));
+    strongswan::from_tree(&tree.root)
+}
+
+fn lines(text: &str) -> Vec<String> {
+    read(text).1.iter().map(Diagnostic::at).collect()
+}
+
+#[test]
+fn defaults() {
+    let (conf, diagnostics) = read("");
+    assert!(diagnostics.is_empty());
+    assert_eq!(conf, StrongswanConf::default());
+    assert_eq!(conf.retransmit_timeout, Duration::from_secs(4));
+    assert_eq!((conf.retransmit_base, conf.retransmit_tries), (1.8, 5));
+    assert_eq!((conf.port, conf.port_nat_t, conf.fragment_size), (500, 4500, 1280));
+    assert_eq!((conf.routing_table, conf.routing_table_prio), (220, 220));
+    assert_eq!((conf.cookie_threshold, conf.cookie_threshold_ip, conf.block_threshold), (30, 3, 5));
+    assert_eq!(conf.keep_alive, Duration::from_secs(20));
+    assert_eq!(conf.adit.tun, "adit0");
+    assert_eq!((conf.adit.dataplane, conf.adit.mtu), (DataplaneKind::Auto, None));
+}
+
+#[test]
+fn a_full_one() {
+    let (conf, diagnostics) = read(
+        "charon {
+           load_modular = yes
+           retransmit_timeout = 0.5\n retransmit_base = 1.5\n retransmit_tries = 3
+           port = 0\n port_nat_t = 4501\n keep_alive = 1m\n dns1 = 10.0.0.1\n dns2 = fd00::1
+           install_routes = no\n routing_table = 0
+           filelog { out { path = stdout\n default = 2\n ike = 3\n enc = -1\n ike_name = yes\n time_precision = ms } }
+           syslog { identifier = gw\n daemon { default = 0 } }
+           journal { default = 0 }
+           plugins {
+             include strongswan.d/charon/*.conf
+             vici { load = yes\n socket = unix:///run/x.vici }
+             save-keys { load = yes\n ike = yes\n wireshark_keys = /tmp/k }
+             resolve { file = /run/resolv.conf }
+             kernel-libipsec { load = yes\n raw_esp = yes }
+             kernel-netlink { fwmark = !0x42/0xff }
+             socket-default { fwmark = 0x42 }
+             attr { dns = 10.0.0.9\n split-include = 10.0.0.0/8 }
+             openssl { load = yes\n fips_mode = 0 }
+           }
+         }
+         charon-systemd { journal { default = 1\n ike = 2 } }
+         swanctl { load = pem pkcs1 }
+         adit { dataplane = null\n tun = vpn0\n mtu = 1400 }",
+    );
+    let said: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.message.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            (Severity::Info, "the settings of the plugin `openssl` have no effect here"),
+            (Severity::Info, "plugin load lists have no effect: everything is compiled in"),
+        ]
+    );
+    assert_eq!(
+        (conf.retransmit_timeout, conf.retransmit_base, conf.retransmit_tries),
+        (Duration::from_millis(500), 1.5, 3)
+    );
+    assert_eq!((conf.port, conf.port_nat_t, conf.keep_alive.as_secs(), conf.dns.len()), (0, 4501, 60, 2));
+    assert_eq!((conf.install_routes, conf.routing_table), (false, 0));
+    let log = &conf.filelogs[0];
+    assert_eq!((log.path.as_str(), log.ike_name, log.append, log.time_precision), ("stdout", true, true, 3));
+    assert_eq!((log.levels.level("IKE"), log.levels.level("enc"), log.levels.level("cfg")), (3, -1, 2));
+    assert_eq!((conf.syslog_identifier.as_deref(), conf.syslogs[0].levels.default), (Some("gw"), 0));
+    assert_eq!((conf.journal.default, conf.journal.level("ike")), (1, 2));
+    assert_eq!(conf.vici_socket.as_deref(), Some("unix:///run/x.vici"));
+    assert!(conf.save_keys.exports_ike() && !conf.save_keys.exports_esp());
+    assert_eq!(conf.resolve_file, Some(PathBuf::from("/run/resolv.conf")));
+    assert!(conf.raw_esp);
+    assert_eq!(conf.rule_fwmark, Some(FwMark { value: 0x42, mask: 0xff, inverted: true }));
+    assert_eq!(conf.socket_fwmark, Some(FwMark { value: 0x42, mask: u32::MAX, inverted: false }));
+    assert_eq!(conf.attributes.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [3, 28676]);
+    assert_eq!(
+        (conf.adit.dataplane, conf.adit.tun.as_str(), conf.adit.mtu),
+        (DataplaneKind::Null, "vpn0", Some(1400))
+    );
+}
+
+#[test]
+fn the_specific_section_wins() {
+    let (conf, _) = read(
+        "charon-systemd { port = 1\n half_open_timeout = 7 }\ncharon { port = 2\n keep_alive = 9 }\nlibstrongswan { keep_alive = 1 }",
+    );
+    assert_eq!((conf.port, conf.half_open_timeout.as_secs(), conf.keep_alive.as_secs()), (1, 7, 9));
+}
+
+#[test]
+fn slips() {
+    for (text, expected) in [
+        (
+            "charon { retransmit_trys = 3 }",
+            "strongswan.conf:1:10: error: unknown key `retransmit_trys` in `charon`; did you mean `retransmit_tries`?",
+        ),
+        (
+            "charon { plugins { vici { sockt = x } } }",
+            "strongswan.conf:1:27: error: unknown key `sockt` in `charon.plugins.vici`; did you mean `socket`?",
+        ),
+        (
+            "charon { filelog { a { ikee = 1 } } }",
+            "strongswan.conf:1:24: error: unknown key `ikee` in `charon.filelog.a`; did you mean `ike`?",
+        ),
+        (
+            "charon { filelogs { a { ike = 1 } } }",
+            "strongswan.conf:1:10: error: unknown section `filelogs` in `charon`; did you mean `filelog`?",
+        ),
+        (
+            "charn { }",
+            "strongswan.conf:1:1: warning: the section `charn` belongs to no program known here and is ignored; did you mean `charon`?",
+        ),
+        (
+            "charon { retransmit_timeout = 4s }",
+            "strongswan.conf:1:31: error: `4s` is no value for `retransmit_timeout`: expected seconds such as 4.0, without a unit",
+        ),
+        (
+            "charon { port = 70000 }",
+            "strongswan.conf:1:17: error: `70000` is no value for `port`: expected a number (in the range of its kind)",
+        ),
+        (
+            "charon { port = 4500 }",
+            "strongswan.conf:1:17: error: `port` and `port_nat_t` must differ, both are 4500",
+        ),
+        (
+            "charon { journal { ike = 5 } }",
+            "strongswan.conf:1:26: error: `5` is no value for `ike`: expected a level from -1 (silent) to 4",
+        ),
+        (
+            "charon { user = vpn }",
+            "strongswan.conf:1:10: error: `user` in `charon` is not served: the daemon does not change its user; let the service manager do it",
+        ),
+        (
+            "charon { threads = 32 }",
+            "strongswan.conf:1:10: info: `threads` in `charon` has no effect: the daemon sizes its own threads and tables",
+        ),
+        (
+            "adit { dataplan = auto }",
+            "strongswan.conf:1:8: error: unknown key `dataplan` in `adit`; did you mean `dataplane`?",
+        ),
+        (
+            "adit { dataplane = kernel }",
+            "strongswan.conf:1:20: error: `kernel` is no value for `dataplane`: expected auto, userspace or null",
+        ),
+        (
+            "adit { tun = a/b }",
+            "strongswan.conf:1:14: error: `a/b` is no value for `tun`: expected the name of a network device, at most 15 bytes",
+        ),
+    ] {
+        assert_eq!(lines(text), [expected]);
+    }
+}
