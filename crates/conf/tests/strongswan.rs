@@ -162,3 +162,16 @@ fn slips() {
         assert_eq!(lines(text), [expected]);
     }
 }
+
+#[test]
+fn shipped_files_are_quiet() {
+    // The shape of what distributions install: `load` everywhere, empty sections for every part of a build.
+    let text = "charon {\n load_modular = yes\n crypto_test { }\n host_resolver { }\n tnc { libtnccs { } }\n unheard-of { }
+      plugins {\n aes { load = yes }\n pkcs11 { load = yes\n modules { } }\n eap-radius { load = yes\n dae { }\n xauth { } } } }
+      charon-systemd { journal { } }\n pki { load = pem }\n libstrongswan { }";
+    assert_eq!(lines(text), ["info: plugin load lists have no effect: everything is compiled in"]);
+    assert!(
+        lines("charon { plugins { eap-radius { secret = x } } }")[0]
+            .contains("`secret` in `charon.plugins.eap-radius` is not served")
+    );
+}

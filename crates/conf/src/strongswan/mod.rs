@@ -74,6 +74,8 @@ pub fn from_tree(root: &Section) -> (StrongswanConf, Vec<Diagnostic>) {
     let scope = Scope::new(STRONGSWAN);
     let mut loads = false;
     plugins(&mut merged, &scope, &mut loads, &mut diagnostics);
+    // Shipped files open sections for every part a build may have, with nothing in them.
+    merged.prune();
     schema::check(&merged, "charon", &scope, STRONGSWAN, &mut diagnostics);
     if loads || merged.value("load").is_some() || merged.value("load_modular").is_some() {
         diagnostics
@@ -100,7 +102,7 @@ fn plugins(merged: &mut Section, scope: &Scope, loads: &mut bool, diagnostics: &
         }
         let keep = known.contains(&entry.name.as_str());
         // A bare `load = …` is in every file that a distribution ships; settings are worth a line.
-        if !keep && !section.is_empty() {
+        if !keep && !section.sets_nothing() {
             unknown.push(Diagnostic::info(
                 entry.span.as_ref(),
                 format!("the settings of the plugin `{}` have no effect here", entry.name),

@@ -181,6 +181,17 @@ impl Section {
         }
     }
 
+    /// Drops sub-sections that set nothing.
+    pub(crate) fn prune(&mut self) {
+        self.entries.retain_mut(|entry| match &mut entry.item {
+            Item::Value(_) => true,
+            Item::Section(section) => {
+                section.prune();
+                !section.is_empty()
+            }
+        });
+    }
+
     /// Keys and sub-sections in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -210,6 +221,14 @@ impl Section {
     /// Does some other section inherit from this one?
     pub fn is_referenced(&self) -> bool {
         self.referenced
+    }
+
+    /// Does it set no key, at any depth?
+    pub fn sets_nothing(&self) -> bool {
+        self.entries.iter().all(|entry| match &entry.item {
+            Item::Value(_) => false,
+            Item::Section(section) => section.sets_nothing(),
+        })
     }
 
     /// Has it neither keys nor sub-sections?
