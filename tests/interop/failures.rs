@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use adit_testbed::pki::{Algorithm, Subject};
-use adit_testbed::{Auth, Kind, Peer, Pki, Roles, Scenario, Traffic, World};
+use adit_testbed::{Auth, Kind, Peer, Pki, Roles, Scenario, Traffic, World, eventually};
 
 cases! {
     /// Different pre-shared keys.
@@ -39,8 +39,12 @@ cases! {
 struct Expected<'a> {
     /// The notify, as log lines abbreviate it; the side that receives it, the initiator if true.
     notify: Option<(&'a str, bool)>,
-    /// Who knows why, the initiator if true; words of our sentence, any case.
-    knows: (bool, &'a [&'a str]),
+    /// Who knows why, the initiator if true.
+    initiator_knows: bool,
+    /// Words of our sentence, lower case.
+    cause: &'a [&'a str],
+    /// A word of our cure.
+    cure: &'a str,
 }
 
 /// The shortened table of retransmissions.
@@ -78,16 +82,20 @@ fn fails_in(world: &World, expected: &Expected<'_>) {
     let _ = world.rw.terminate(&world.name);
     world.nothing_left();
 
-    let (initiator, words) = expected.knows;
-    let knows = if initiator { &world.rw } else { &world.gw };
+    let knows = if expected.initiator_knows { &world.rw } else { &world.gw };
     if knows.kind == Kind::Adit {
-        explains(knows, words);
+        explains(knows, expected.cause);
+        explains(knows, &[expected.cure]);
+    } else if world.rw.kind == Kind::Adit {
+        // it was told little, and says so
+        explains(&world.rw, &["peer"]);
     }
 }
 
+/// One line of the log and one of `adit status` has all of `words`.
 fn explains(peer: &Peer, words: &[&str]) {
     let has = |text: &str| text.lines().any(|line| words.iter().all(|w| line.to_lowercase().contains(w)));
-    assert!(has(&peer.log()), "no line of the log has {words:?}");
+    assert!(eventually(Duration::from_secs(2), || has(&peer.log())), "no line of the log has {words:?}");
     let status = peer.status();
     assert!(has(&status), "`adit status` has no line with {words:?}:\n{status}");
 }
@@ -98,7 +106,12 @@ fn wrong_secret(roles: Roles) {
     fails(
         roles,
         &scenario,
-        &Expected { notify: Some(("AUTH_FAILED", true)), knows: (false, &["pre-shared key"]) },
+        &Expected {
+            notify: Some(("AUTH_FAILED", true)),
+            initiator_knows: false,
+            cause: &["pre-shared key", "rw@lab"],
+            cure: "same secret",
+        },
     );
 }
 
@@ -107,27 +120,63 @@ fn wrong_password(roles: Roles) {
     // strongSwan's client gives up in the middle of EAP, and its gateway waits for it
     scenario.gw.charon += "  half_open_timeout = 3\n";
     scenario.rw.secrets = scenario.rw.secrets.replace("Ar3et", "Br3et");
-    fails(roles, &scenario, &Expected { notify: None, knows: (false, &["eap", "password"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: None,
+            initiator_knows: false,
+            cause: &["eap", "alice", "failed"],
+            cure: "secrets.eap",
+        },
+    );
 }
 
 fn ike_proposals(roles: Roles) {
     let mut scenario = failing(Auth::Psk);
     scenario.gw.conn.set("proposals", "aes256-sha384-ecp384");
     scenario.rw.conn.set("proposals", "aes128gcm16-prfsha256-x25519");
-    fails(roles, &scenario, &Expected { notify: Some(("NO_PROP", true)), knows: (false, &["proposal"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: Some(("NO_PROP", true)),
+            initiator_knows: false,
+            cause: &["no ike proposal in common"],
+            cure: "`proposals`",
+        },
+    );
 }
 
 fn esp_proposals(roles: Roles) {
     let mut scenario = failing(Auth::Psk);
     scenario.gw.child().set("esp_proposals", "aes256-sha384");
     scenario.rw.child().set("esp_proposals", "aes128gcm16");
-    fails(roles, &scenario, &Expected { notify: Some(("NO_PROP", true)), knows: (false, &["proposal"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: Some(("NO_PROP", true)),
+            initiator_knows: false,
+            cause: &["no esp proposal in common"],
+            cure: "`esp_proposals`",
+        },
+    );
 }
 
 fn selectors(roles: Roles) {
     let mut scenario = failing(Auth::Psk);
     scenario.rw.child().set("remote_ts", "10.9.0.0/24");
-    fails(roles, &scenario, &Expected { notify: Some(("TS_UNACCEPT", true)), knows: (false, &["selector"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: Some(("TS_UNACCEPT", true)),
+            initiator_knows: false,
+            cause: &["selectors do not meet", "10.9.0.0/24"],
+            cure: "local_ts",
+        },
+    );
 }
 
 fn untrusted(roles: Roles, who: Subject) {
@@ -138,7 +187,12 @@ fn untrusted(roles: Roles, who: Subject) {
     fails(
         roles,
         &scenario,
-        &Expected { notify: Some(("AUTH_FAILED", !gateway)), knows: (gateway, &["another root"]) },
+        &Expected {
+            notify: Some(("AUTH_FAILED", !gateway)),
+            initiator_knows: gateway,
+            cause: &["is not trusted", "another root"],
+            cure: "x509ca",
+        },
     );
 }
 
@@ -155,7 +209,12 @@ fn expired(roles: Roles, who: Subject) {
     fails(
         roles,
         &scenario,
-        &Expected { notify: Some(("AUTH_FAILED", !gateway)), knows: (gateway, &["expired"]) },
+        &Expected {
+            notify: Some(("AUTH_FAILED", !gateway)),
+            initiator_knows: gateway,
+            cause: &["expired"],
+            cure: "renew",
+        },
     );
 }
 
@@ -167,25 +226,60 @@ fn certify(scenario: &mut Scenario, who: Subject, entity: adit_testbed::pki::Ent
 fn wrong_gateway(roles: Roles) {
     let mut scenario = failing(Auth::Certificates(Algorithm::EcdsaP256));
     scenario.rw.remote.set("id", "other.lab");
-    fails(roles, &scenario, &Expected { notify: None, knows: (true, &["other.lab"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: Some(("AUTH_FAILED", true)),
+            initiator_knows: false,
+            cause: &["other.lab"],
+            cure: "local.id",
+        },
+    );
 }
 
 fn wrong_client(roles: Roles) {
     let mut scenario = failing(Auth::Certificates(Algorithm::EcdsaP256));
     scenario.gw.remote.set("id", "somebody@lab");
-    fails(roles, &scenario, &Expected { notify: Some(("AUTH_FAILED", true)), knows: (false, &["rw@lab"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: Some(("AUTH_FAILED", true)),
+            initiator_knows: false,
+            cause: &["no connection accepts", "rw@lab"],
+            cure: "remote.id",
+        },
+    );
 }
 
 fn local_address(roles: Roles) {
     let mut scenario = failing(Auth::Psk);
     scenario.rw.conn.set("local_addrs", "10.99.0.1");
-    fails(roles, &scenario, &Expected { notify: None, knows: (true, &["10.99.0.1", "local_addrs"]) });
+    fails(
+        roles,
+        &scenario,
+        &Expected {
+            notify: None,
+            initiator_knows: true,
+            cause: &["10.99.0.1", "local_addrs"],
+            cure: "correct local_addrs",
+        },
+    );
 }
 
 fn unreachable(roles: Roles) {
     let world = World::start(roles, &failing(Auth::Psk));
     world.net.traffic(Traffic::Cut);
     let start = std::time::Instant::now();
-    fails_in(&world, &Expected { notify: None, knows: (true, &["192.168.0.2", "respon"]) });
+    fails_in(
+        &world,
+        &Expected {
+            notify: None,
+            initiator_knows: true,
+            cause: &["192.168.0.2", "does not answer"],
+            cure: "udp 500",
+        },
+    );
     assert!(start.elapsed() < Duration::from_secs(20), "bounded by the configured table");
 }

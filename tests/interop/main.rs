@@ -38,6 +38,7 @@ mod judge;
 mod lifecycle;
 mod matrix;
 mod network;
+mod ours;
 
 /// Runs a case for `roles`, in a sandbox if need be; skips it where our daemon plays and is not built.
 fn run(module: &str, pairing: &str, roles: Roles, case: impl FnOnce(Roles)) {

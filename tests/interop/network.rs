@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use adit_testbed::{Auth, Kind, NODE, Peer, Roles, Scenario, Traffic, World, wait_for};
+use adit_testbed::capture::{Capture, decode};
+use adit_testbed::{Auth, Kind, NODE, NODE6, Peer, Roles, Scenario, Traffic, World, wait_for};
 
 cases! {
     /// A fifth of all packets lost, each way.
@@ -15,6 +16,28 @@ cases! {
     fragments = with_fragments;
     /// The first packet brings up the tunnel.
     trap = with_trap;
+    /// IPv4 and IPv6 addresses from two pools.
+    dual_stack = with_both_families;
+    /// One gateway with three connections, told apart by the client's identity and method.
+    three_connections = with_three;
+}
+
+/// No NAT between two of ours: ESP without UDP (strongSwan's userspace ESP always encapsulates).
+#[test]
+fn raw_esp() {
+    crate::run(module_path!(), "raw_esp", Roles::BOTH_OURS, with_raw_esp);
+}
+
+/// The NAT forgets its mapping: our gateway follows the client to its new port.
+#[test]
+fn rebinding() {
+    crate::run(module_path!(), "rebinding", Roles::OUR_GATEWAY, with_rebinding);
+}
+
+/// The same with our client.
+#[test]
+fn rebinding_both_ours() {
+    crate::run(module_path!(), "rebinding_both_ours", Roles::BOTH_OURS, with_rebinding);
 }
 
 fn with_loss(roles: Roles) {
@@ -108,4 +131,95 @@ fn with_trap(roles: Roles) {
     let request = || world.net.rw.ping(NODE).then_some(());
     wait_for("a tunnel brought up by traffic", Duration::from_secs(10), request);
     wait_for("the gateway's IKE_SA", Duration::from_secs(5), || world.gw.established(&world.name));
+}
+
+fn with_both_families(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    scenario.gw.conn.set("pools", "home, home6");
+    scenario.gw.pools += "  home6 {\n    addrs = fd00:3::/120\n  }\n";
+    scenario.gw.child().set("local_ts", "10.2.0.0/24, fd00:2::/64");
+    scenario.rw.conn.set("vips", "0.0.0.0, ::");
+    scenario.rw.child().set("remote_ts", "10.2.0.0/24, fd00:2::/64");
+    let world = World::start(roles, &scenario);
+    assert!(!world.net.rw.ping(NODE6), "reachable without a tunnel");
+    let sa = world.up();
+    let virtual_ips = sa.list("local-vips");
+    assert_eq!(virtual_ips[0], "10.3.0.1");
+    assert!(virtual_ips[1].starts_with("fd00:3::"), "{virtual_ips:?}");
+    world.reachable();
+    assert!(world.net.rw.pings(NODE6, 3, 56), "no IPv6 ping through the tunnel");
+    world.down(false);
+    assert!(!world.net.rw.ping(NODE6));
+}
+
+fn with_three(roles: Roles) {
+    let certificates = Scenario::new(Auth::Certificates(adit_testbed::pki::Algorithm::EcdsaP256));
+    let mut gw = certificates.gw.clone();
+    let connection = |name: &str, local: &str, remote: &str| {
+        format!(
+            "  {name} {{\n    version = 2\n    local_addrs = 192.168.0.2\n    pools = home\n    local {{\n      id = \
+             gw.lab\n{local}    }}\n    remote {{\n{remote}    }}\n    children {{\n      net {{\n        local_ts = \
+             10.2.0.0/24\n      }}\n    }}\n  }}\n"
+        )
+    };
+    gw.more = format!(
+        "connections {{\n{}{}}}\n",
+        connection("psk", "      auth = psk\n", "      auth = psk\n      id = rw2@lab\n"),
+        connection(
+            "eap",
+            "      auth = pubkey\n      certs = peer.pem\n",
+            "      auth = eap-mschapv2\n      eap_id = %any\n"
+        )
+    );
+    gw.secrets = gw.secrets.replace("id-rw = rw@lab", "id-rw = rw2@lab");
+    let mut world = World::start(roles, &Scenario { gw, rw: certificates.rw.clone() });
+    let mut psk = Scenario::new(Auth::Psk).rw;
+    psk.local.set("id", "rw2@lab");
+    psk.secrets = psk.secrets.replace("id-rw = rw@lab", "id-rw = rw2@lab");
+    let mut eap = Scenario::new(Auth::Eap).rw;
+    eap.authorities.clone_from(&certificates.rw.authorities);
+    for (client, name) in [(&certificates.rw, "cert"), (&psk, "psk"), (&eap, "eap")] {
+        world.rw.stop();
+        world.rw.configure(client);
+        world.rw.launch(&world.net.rw);
+        world.rw.load();
+        world.name = name.into();
+        world.up();
+        assert!(world.net.rw.pings(NODE, 3, 56), "no ping through {name}");
+        world.down(false);
+    }
+}
+
+fn with_raw_esp(roles: Roles) {
+    let world = World::start(roles, &Scenario::new(Auth::Psk));
+    // a client on the gateway's own network
+    let client =
+        Peer::start(roles.rw, &world.net.nat, &world.folder().join("near"), &Scenario::new(Auth::Psk).rw);
+    let capture = Capture::start(&world.net.gw, "wan", &world.folder().join("wire.pcap"));
+    assert!(!world.net.nat.ping(NODE), "the node is reachable without a tunnel");
+    client.initiate("psk", "net", 10).unwrap_or_else(|e| panic!("{e}"));
+    let sa = client.established("psk").expect("the IKE_SA");
+    assert_eq!(sa.children()[0].get("encap"), "", "encapsulated without a NAT");
+    assert!(world.net.nat.pings(NODE, 3, 56), "no ping through the tunnel");
+    let file = capture.stop();
+    let esp = decode(&file, None, "ip.proto == 50 && !udp", &["esp.sequence"]);
+    assert_eq!(esp.len(), 6, "{esp:?}");
+    assert!(client.terminate("psk").success);
+    world.nothing_left();
+}
+
+fn with_rebinding(roles: Roles) {
+    let world = World::start(roles, &Scenario::new(Auth::Psk));
+    world.up();
+    world.reachable();
+    let port = || world.gw.established(&world.name).map(|sa| sa.get("remote-port").to_owned());
+    let before = port().expect("the IKE_SA");
+    // the address leaves the router and with it every mapping through it; the next packet gets a new port
+    world.net.nat.sh("ip address del 192.168.0.1/24 dev wan; ip address add 192.168.0.1/24 dev wan");
+    wait_for("an answer by the new mapping", Duration::from_secs(10), || {
+        world.net.rw.ping(NODE).then_some(())
+    });
+    world.reachable();
+    wait_for("the new port in the listing", Duration::from_secs(5), || (port()? != before).then_some(()));
+    world.down(true);
 }

@@ -25,7 +25,7 @@ pub mod wait;
 pub mod world;
 
 pub use capture::Capture;
-pub use net::{GW, NODE, NODE_TOO, Network, RW, Traffic};
+pub use net::{GW, NODE, NODE_TOO, NODE6, Network, RW, Traffic};
 pub use peer::{Kind, Peer};
 pub use pki::Pki;
 pub use sandbox::{run_case, skip};

@@ -20,6 +20,8 @@ pub const RW: &str = "10.1.0.2";
 pub const NODE: &str = "10.2.0.2";
 /// The same node in the second network behind the gateway, 10.2.1.0/24.
 pub const NODE_TOO: &str = "10.2.1.2";
+/// The same node by IPv6.
+pub const NODE6: &str = "fd00:2::2";
 
 const FOLDER: &str = "/run/netns";
 const PREFIX: &str = "adit-test-";
@@ -94,8 +96,12 @@ impl Namespace {
 
     /// The routes of table 220, a line each; `throw` routes (which only keep traffic out of it) left out.
     pub fn tunnel_routes(&self) -> Vec<String> {
-        let output = process::try_run("ip", &["-n", &self.name, "route", "show", "table", "220"]);
-        let lines = process::text(&output.stdout);
+        let show = |family| {
+            process::text(
+                &process::try_run("ip", &["-n", &self.name, family, "route", "show", "table", "220"]).stdout,
+            )
+        };
+        let lines = show("-4") + &show("-6");
         lines.lines().filter(|l| !l.is_empty() && !l.starts_with("throw")).map(|l| l.trim().into()).collect()
     }
 
@@ -156,15 +162,18 @@ impl Network {
         net.link((&net.gw, "lan", "10.2.0.1"), (&net.node, "lan", NODE));
         let common = "ip link set lo up\nfor c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; \
                       echo 1 > /proc/sys/net/ipv4/conf/$c/promote_secondaries; done\n";
-        net.gw.sh("ip address add 10.2.1.1/24 dev lan");
-        net.node.sh(&format!("ip address add {NODE_TOO}/24 dev lan"));
+        net.gw.sh("ip address add 10.2.1.1/24 dev lan; ip -6 address add fd00:2::1/64 dev lan nodad");
+        net.node.sh(&format!(
+            "ip address add {NODE_TOO}/24 dev lan; ip -6 address add {NODE6}/64 dev lan nodad; ip -6 route add default \
+             via fd00:2::1"
+        ));
         for ns in [&net.rw, &net.rw2, &net.nat, &net.gw, &net.node] {
             ns.sh(common);
         }
         net.rw.sh("ip route add default via 10.1.0.1");
         net.rw2.sh("ip route add default via 10.1.1.1");
         net.node.sh("ip route add default via 10.2.0.1");
-        net.gw.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+        net.gw.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
         net.nat.sh(
             "echo 1 > /proc/sys/net/ipv4/ip_forward\n\
              nft 'table ip nat { chain post { type nat hook postrouting priority 100; oifname \"wan\" masquerade random; }; }'",
