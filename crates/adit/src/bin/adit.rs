@@ -1,2 +1,5 @@
 //! The operator's command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    adit::cli::run()
+}

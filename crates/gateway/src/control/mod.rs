@@ -22,6 +22,8 @@ mod creds;
 pub mod events;
 mod info;
 mod pools;
+#[cfg(test)]
+mod real_swanctl;
 mod sas;
 mod snapshot;
 mod status;
