@@ -39,6 +39,7 @@ mod lifecycle;
 mod matrix;
 mod network;
 mod ours;
+mod vici_client;
 
 /// Runs a case for `roles`, in a sandbox if need be; skips it where our daemon plays and is not built.
 fn run(module: &str, pairing: &str, roles: Roles, case: impl FnOnce(Roles)) {

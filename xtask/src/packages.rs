@@ -1,11 +1,12 @@
 //! Debian packages of the interop tests.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::report::Outcome;
 use crate::shell::{run, succeeds};
 
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "charon-systemd",
     "strongswan-swanctl",
     "libcharon-extra-plugins",
@@ -18,10 +19,34 @@ const PACKAGES: [&str; 12] = [
     "tshark",
     "tcpdump",
     "util-linux",
+    "python3-venv",
 ];
+
+/// strongSwan's own Python client, from its author's package: an independent user of our control socket.
+const CLIENT: &str = "vici==6.0.3";
+const CLIENT_FOLDER: &str = "target/tools/vici";
 
 /// Installs what is missing, after saying so.
 pub(crate) fn install() -> Outcome {
+    debian().and(python_client())
+}
+
+fn python_client() -> Outcome {
+    let python = Path::new(CLIENT_FOLDER).join("bin/python");
+    if succeeds(Command::new(&python).args(["-c", "import vici"])) {
+        return Outcome::check(true);
+    }
+    println!("installing the Python package {CLIENT} into {CLIENT_FOLDER}");
+    let made = run(Command::new("python3").args(["-m", "venv", CLIENT_FOLDER]))
+        && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", CLIENT]));
+    if made {
+        Outcome::check(true)
+    } else {
+        Outcome::skip(format!("the Python package {CLIENT} could not be installed"))
+    }
+}
+
+fn debian() -> Outcome {
     if !succeeds(Command::new("dpkg-query").arg("--version")) {
         return Outcome::skip(
             "not a Debian system; the interop tests look for strongSwan where Debian puts it",
