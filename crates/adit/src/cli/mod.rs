@@ -66,6 +66,9 @@ enum Command {
     },
     /// See it work: road-warrior, NAT, gateway and node on this machine, and pings through a tunnel.
     Demo,
+    /// Be the daemon, as `aditd`; the demo starts its two ends this way.
+    #[command(hide = true)]
+    Daemon,
     /// Versions of this command and of the daemon.
     Version,
 }
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Down { name, force, how } => tunnel::down(uri, &name, force, &how),
         Command::Check { dir, file, strongswan_conf } => check::run(dir, file, strongswan_conf),
         Command::Demo => return ExitCode::from(crate::demo::run()),
+        Command::Daemon => adit_gateway::run(adit_gateway::Environment::from_process()).map_err(Failure::No),
         Command::Version => version(uri),
     };
     match outcome {

@@ -1,0 +1,493 @@
+//! The daemon as its control clients see it: questions and orders that run on the protocol thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use adit_conf::swanctl::{Connection, Pool};
+use adit_ike::{Command, Reason};
+use adit_pki::Certificate;
+
+use crate::control::{
+    AuthoritySpec, CertFlag, CertSnapshot, CounterScope, CounterSnapshot, Daemon, FailureNote, IkeSaSnapshot,
+    InitiateError, LeaseSnapshot, LineSink, LogLine, PolicySnapshot, PoolSnapshot, SaFilter, SharedSpec,
+    SharedUse, StatsSnapshot, Target, VersionInfo, Wait,
+};
+use crate::creds::{self, SharedKind};
+use crate::driver::{Clock, Driver};
+use crate::failures::Failure;
+use crate::log::{Line, Logger};
+use crate::mailbox::Mailbox;
+use crate::reload::pool_spec;
+use crate::views;
+
+/// What a caller hears when the protocol thread is gone.
+const GONE: &str = "the daemon is shutting down";
+
+/// Lines that may wait for a client before it loses some.
+const MAX_LINES: usize = 1024;
+
+/// Threads besides those of clients: protocol, data plane, signals.
+const THREADS: u32 = 3;
+
+/// The names that operators know from plugin lists.
+const PLUGINS: [&str; 16] = [
+    "aes",
+    "sha2",
+    "hmac",
+    "gcm",
+    "chapoly",
+    "curve25519",
+    "openssl",
+    "pem",
+    "pkcs1",
+    "pkcs8",
+    "x509",
+    "pubkey",
+    "eap-identity",
+    "eap-mschapv2",
+    "kernel-libipsec",
+    "vici",
+];
+
+/// Reaches the protocol thread; any thread may hold one.
+pub(crate) struct Handle {
+    mailbox: Mailbox,
+    logger: Arc<Logger>,
+    clock: Clock,
+}
+
+/// What a client that waits is told.
+enum Progress {
+    Line(Line),
+    Done(Result<(), Reason>),
+}
+
+impl Handle {
+    /// A handle on the daemon behind `mailbox`.
+    pub(crate) fn new(mailbox: Mailbox, logger: Arc<Logger>, clock: Clock) -> Self {
+        Self { mailbox, logger, clock }
+    }
+
+    fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Driver) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        self.mailbox.call(work).ok_or_else(|| GONE.to_owned())
+    }
+
+    fn ask<T: Default + Send + 'static>(&self, work: impl FnOnce(&mut Driver) -> T + Send + 'static) -> T {
+        self.mailbox.call(work).unwrap_or_default()
+    }
+
+    /// Gives a command and follows it: its lines go to `sink` until its outcome is there.
+    fn follow(
+        &self,
+        command: impl FnOnce(u64) -> Command + Send + 'static,
+        about: Option<String>,
+        (wait, level): (Wait, i8),
+        sink: LineSink<'_>,
+    ) -> Result<(), Outcome> {
+        if wait == Wait::Detached {
+            return self.call(move |d| d.command(command(0))).map_err(Outcome::Failed);
+        }
+        let (to, progress) = sync_channel(MAX_LINES);
+        let lines: SyncSender<Progress> = to.clone();
+        let listener = self.logger.subscribe(
+            level,
+            Box::new(move |line| {
+                let concerns =
+                    line.sa.as_ref().is_none_or(|(name, _)| about.as_ref().is_none_or(|a| **name == **a));
+                if concerns {
+                    // a client that does not read loses lines, the daemon no time
+                    let _ = lines.try_send(Progress::Line(line.clone()));
+                }
+                true
+            }),
+        );
+        let given = self.call(move |d| {
+            let tag = d.tag(Box::new(move |result| {
+                // the lines may fill the queue, the outcome must get through; the client reads or is gone
+                let _ = to.try_send(Progress::Done(result));
+            }));
+            d.command(command(tag));
+        });
+        let result = given.map_err(Outcome::Failed).and_then(|()| listen(&progress, wait, sink));
+        self.logger.unsubscribe(listener);
+        result
+    }
+}
+
+enum Outcome {
+    Timeout,
+    Failed(String),
+}
+
+fn listen(progress: &Receiver<Progress>, wait: Wait, sink: LineSink<'_>) -> Result<(), Outcome> {
+    let started = Instant::now();
+    let mut reading = true;
+    loop {
+        let next = match wait {
+            Wait::AtMost(limit) => progress.recv_timeout(limit.saturating_sub(started.elapsed())),
+            Wait::Forever | Wait::Detached => progress.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match next {
+            Ok(Progress::Line(line)) => reading = reading && sink(&log_line(&line)),
+            Ok(Progress::Done(Ok(()))) => return Ok(()),
+            Ok(Progress::Done(Err(reason))) => {
+                return Err(Outcome::Failed(format!("{}; {}", reason.sentence(), reason.cure())));
+            }
+            Err(RecvTimeoutError::Timeout) => return Err(Outcome::Timeout),
+            Err(RecvTimeoutError::Disconnected) => return Err(Outcome::Failed(GONE.to_owned())),
+        }
+    }
+}
+
+/// A line as clients get it.
+pub(crate) fn log_line(line: &Line) -> LogLine {
+    LogLine {
+        group: line.group.name(),
+        level: line.level,
+        thread: 0,
+        sa: line.sa.clone(),
+        text: line.text.clone(),
+    }
+}
+
+fn note(failure: &Failure) -> FailureNote {
+    let when = failure.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    FailureNote { when, peer: failure.peer, sentence: failure.sentence.clone(), cure: failure.cure.clone() }
+}
+
+fn uname(file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/sys/kernel/{file}"))
+        .map_or_else(|_| "?".into(), |s| s.trim().to_owned())
+}
+
+impl Daemon for Handle {
+    fn version(&self) -> VersionInfo {
+        VersionInfo {
+            daemon: "aditd".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            sysname: uname("ostype"),
+            release: uname("osrelease"),
+            machine: std::env::consts::ARCH.into(),
+        }
+    }
+
+    fn stats(&self) -> StatsSnapshot {
+        let stats = self.ask(|d| d.endpoint.stats());
+        let uptime = self.clock.elapsed();
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(uptime);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        StatsSnapshot {
+            uptime,
+            started: started.as_secs(),
+            workers: THREADS,
+            idle: THREADS,
+            ike_sas: count(stats.ike_sas),
+            half_open: count(stats.half_open),
+            scheduled: count(stats.ike_sas),
+            plugins: PLUGINS.iter().map(|p| (*p).to_owned()).collect(),
+            ..StatsSnapshot::default()
+        }
+    }
+
+    fn counters(&self, scope: CounterScope<'_>) -> Vec<CounterSnapshot> {
+        match scope {
+            CounterScope::Connection(_) => Vec::new(),
+            CounterScope::Global | CounterScope::All => {
+                let values = self.ask(|d| d.counters.values());
+                vec![CounterSnapshot { name: String::new(), values }]
+            }
+        }
+    }
+
+    fn reset_counters(&self, scope: CounterScope<'_>) -> bool {
+        if matches!(scope, CounterScope::Connection(_)) {
+            return false;
+        }
+        self.ask(|d| d.counters.reset());
+        true
+    }
+
+    fn reload_settings(&self) -> Result<(), String> {
+        self.call(Driver::reload_settings)?
+    }
+
+    fn ike_sas(&self, filter: &SaFilter, after: Option<u32>, limit: usize) -> Vec<IkeSaSnapshot> {
+        let filter = filter.clone();
+        self.ask(move |d| {
+            let now = d.clock.now();
+            d.endpoint
+                .ike_sas()
+                .skip_while(|sa| after.is_some_and(|after| sa.id <= after))
+                .filter(|sa| filter.ike.as_ref().is_none_or(|name| **name == *sa.name))
+                .filter(|sa| filter.ike_id.is_none_or(|id| id == sa.id))
+                .take(limit)
+                .map(|sa| views::ike_sa(&sa, now, &*d.dataplane))
+                .collect()
+        })
+    }
+
+    fn policies(&self) -> Vec<PolicySnapshot> {
+        self.ask(|d| {
+            d.traps()
+                .iter()
+                .map(|trap| PolicySnapshot {
+                    ike: trap.ike_name.to_string(),
+                    child: trap.name.to_string(),
+                    reqid: trap.id,
+                    mode: "TUNNEL",
+                    local_ts: trap.local_ts.iter().map(ToString::to_string).collect(),
+                    remote_ts: trap.remote_ts.iter().map(ToString::to_string).collect(),
+                })
+                .collect()
+        })
+    }
+
+    fn initiate(
+        &self,
+        conn: &str,
+        child: Option<&str>,
+        wait: Wait,
+        level: i8,
+        sink: LineSink<'_>,
+    ) -> Result<(), InitiateError> {
+        let (name, child) = (Arc::from(conn), child.map(Arc::from));
+        let command = move |tag| Command::Initiate { conn: Some(name), child, tag, trigger: None };
+        self.follow(command, Some(conn.to_owned()), (wait, level), sink).map_err(|outcome| match outcome {
+            Outcome::Timeout => InitiateError::Timeout,
+            Outcome::Failed(sentence) => InitiateError::Failed(sentence),
+        })
+    }
+
+    fn terminate(
+        &self,
+        target: Target,
+        force: bool,
+        wait: Wait,
+        level: i8,
+        sink: LineSink<'_>,
+    ) -> Result<(), String> {
+        let command = move |tag| match target {
+            Target::Ike(id) => Command::TerminateIke { id, force, tag },
+            Target::Child(id) => Command::TerminateChild { id, tag },
+        };
+        self.follow(command, None, (wait, level), sink).map_err(|outcome| match outcome {
+            Outcome::Timeout => {
+                "the peer has not answered in time; the SA goes when it does or is given up".into()
+            }
+            Outcome::Failed(sentence) => sentence,
+        })
+    }
+
+    fn rekey(&self, target: Target, reauth: bool) -> Result<(), String> {
+        if reauth {
+            return Err(
+                "reauthentication on command is not served yet; terminate and initiate instead".into()
+            );
+        }
+        self.call(move |d| {
+            d.command(match target {
+                Target::Ike(id) => Command::RekeyIke { id },
+                Target::Child(id) => Command::RekeyChild { id },
+            });
+        })
+    }
+
+    fn install(&self, conn: &str, child: &str) -> Result<(), String> {
+        let (conn, child) = (conn.to_owned(), child.to_owned());
+        self.call(move |d| {
+            let missing = || format!("CHILD_SA config '{child}' not found");
+            let conn = d.store.ike(&conn).map(Arc::clone).ok_or_else(missing)?;
+            let child = conn.child(&child).ok_or_else(missing)?;
+            d.install_trap(&conn, child)
+        })?
+    }
+
+    fn uninstall(&self, conn: Option<&str>, child: &str) -> bool {
+        let (conn, child) = (conn.map(str::to_owned), child.to_owned());
+        self.ask(move |d| {
+            let which = |t: &adit_ipsec::TrapPolicy| {
+                *t.name == *child && conn.as_ref().is_none_or(|c| **c == *t.ike_name)
+            };
+            d.remove_traps(which) > 0
+        })
+    }
+
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        self.ask(|d| d.store.configured().map(Arc::clone).collect())
+    }
+
+    fn subjects(&self, flag: CertFlag, reference: &str) -> Vec<String> {
+        let Ok(dir) = self.call(|d| d.store.environment().swanctl_dir.clone()) else { return Vec::new() };
+        let folder = match flag {
+            CertFlag::None => "x509",
+            CertFlag::Ca => "x509ca",
+        };
+        let certs = creds::referenced(&dir, folder, reference).unwrap_or_default();
+        certs.iter().map(|c| c.subject().to_string()).collect()
+    }
+
+    fn load_conn(&self, connection: Connection) -> Result<(), String> {
+        self.call(move |d| d.load_connection(connection))?
+    }
+
+    fn unload_conn(&self, name: &str) -> bool {
+        let name = name.to_owned();
+        self.ask(move |d| d.unload_connection(&name))
+    }
+
+    fn certificates(&self) -> Vec<CertSnapshot> {
+        self.ask(|d| {
+            let sets = [&d.store.files, &d.store.clients];
+            let mut all: Vec<CertSnapshot> = Vec::new();
+            for (certificate, authority) in sets.iter().flat_map(|s| s.certificates()) {
+                if all.iter().any(|c| c.certificate.der() == certificate.der()) {
+                    continue;
+                }
+                all.push(CertSnapshot {
+                    certificate: certificate.clone(),
+                    flag: if authority { CertFlag::Ca } else { CertFlag::None },
+                    has_private_key: sets.iter().any(|s| s.has_key_for(certificate)),
+                });
+            }
+            all.sort_by_key(|c| c.flag);
+            all
+        })
+    }
+
+    fn load_cert(&self, certificate: Certificate, flag: CertFlag) -> Result<(), String> {
+        self.call(move |d| {
+            d.store.clients.add_certificate(certificate, flag == CertFlag::Ca);
+            d.apply();
+        })
+    }
+
+    fn load_key(&self, data: &[u8]) -> Result<String, String> {
+        let data = zeroize::Zeroizing::new(data.to_vec());
+        self.call(move |d| {
+            let id = d.store.clients.add_key(&data, None)?;
+            d.apply();
+            Ok(id)
+        })?
+    }
+
+    fn unload_key(&self, id: &str) -> bool {
+        let id = id.to_owned();
+        self.ask(move |d| {
+            let removed = d.store.clients.remove_key(&id) | d.store.files.remove_key(&id);
+            d.apply();
+            removed
+        })
+    }
+
+    fn key_ids(&self) -> Vec<String> {
+        self.ask(|d| merged(d.store.files.key_ids(), d.store.clients.key_ids()))
+    }
+
+    fn load_shared(&self, secret: SharedSpec) -> Result<(), String> {
+        let kind = match secret.kind {
+            SharedUse::Ike => SharedKind::Ike,
+            SharedUse::Eap => SharedKind::Eap,
+        };
+        self.call(move |d| {
+            d.store.clients.add_shared(secret.id, kind, secret.owners, secret.secret.to_vec());
+            d.apply();
+        })
+    }
+
+    fn unload_shared(&self, id: &str) -> bool {
+        let id = id.to_owned();
+        self.ask(move |d| {
+            let removed = d.store.clients.remove_shared(&id) | d.store.files.remove_shared(&id);
+            d.apply();
+            removed
+        })
+    }
+
+    fn shared_ids(&self) -> Vec<String> {
+        self.ask(|d| merged(d.store.files.shared_names(), d.store.clients.shared_names()))
+    }
+
+    fn clear_creds(&self) {
+        self.ask(|d| {
+            d.store.files = creds::CredentialSet::default();
+            d.store.clients = creds::CredentialSet::default();
+            d.apply();
+        });
+    }
+
+    fn flush_certs(&self) {
+        // nothing that peers send is cached
+    }
+
+    fn authorities(&self) -> Vec<AuthoritySpec> {
+        self.ask(|d| d.store.authorities.values().cloned().collect())
+    }
+
+    fn load_authority(&self, authority: AuthoritySpec) -> Result<(), String> {
+        self.call(move |d| {
+            d.store.authorities.insert(authority.name.clone(), authority);
+            d.apply();
+        })
+    }
+
+    fn unload_authority(&self, name: &str) -> bool {
+        let name = name.to_owned();
+        self.ask(move |d| {
+            let removed = d.store.authorities.remove(&name).is_some();
+            d.apply();
+            removed
+        })
+    }
+
+    fn pools(&self, name: Option<&str>, leases: bool) -> Vec<PoolSnapshot> {
+        let name = name.map(str::to_owned);
+        self.ask(move |d| {
+            d.pools
+                .views()
+                .filter(|(spec, ..)| name.as_ref().is_none_or(|n| *n == spec.name))
+                .map(|(spec, size, online, offline, all)| PoolSnapshot {
+                    name: spec.name.clone(),
+                    base: spec.base,
+                    size,
+                    online: online as u64,
+                    offline: offline as u64,
+                    leases: if leases { all.into_iter().map(lease).collect() } else { Vec::new() },
+                })
+                .collect()
+        })
+    }
+
+    fn load_pool(&self, pool: Pool) -> Result<(), String> {
+        let spec = pool_spec(&pool).ok_or_else(|| format!("missing addrs for pool '{}'", pool.name))?;
+        self.call(move |d| d.pools.insert(spec))
+    }
+
+    fn unload_pool(&self, name: &str) -> Result<(), String> {
+        let name = name.to_owned();
+        self.call(move |d| d.pools.remove(&name))?
+    }
+
+    fn last_failure(&self, conn: &str, child: Option<&str>) -> Option<FailureNote> {
+        let (conn, child) = (conn.to_owned(), child.map(str::to_owned));
+        self.ask(move |d| d.failures.of(&conn, child.as_deref()).map(note))
+    }
+
+    fn strangers(&self) -> Vec<FailureNote> {
+        self.ask(|d| d.failures.strangers().map(note).collect())
+    }
+}
+
+fn lease(view: crate::pools::LeaseView) -> LeaseSnapshot {
+    LeaseSnapshot { address: view.address, identity: view.identity.to_string(), online: view.online }
+}
+
+fn merged<'a>(a: impl Iterator<Item = &'a String>, b: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all: Vec<String> = a.chain(b).cloned().collect();
+    all.sort();
+    all.dedup();
+    all
+}

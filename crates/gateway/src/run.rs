@@ -1,0 +1,164 @@
+//! From nothing to a running daemon, and back.
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+
+use adit_conf::StrongswanConf;
+use adit_conf::strongswan::DataplaneKind;
+use adit_crypto::SystemRandom;
+use adit_dataplane::{Dataplane, Null, userspace};
+use adit_ike::{Config, Endpoint, Group, Path, Settings};
+use adit_linux::route::Netlink;
+use adit_vici::Server;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::control::Control;
+use crate::daemon::Handle;
+use crate::driver::{Clock, Driver, Parts};
+use crate::environment::{Environment, vici_socket};
+use crate::keylog::KeyLog;
+use crate::log::Logger;
+use crate::mailbox::{Mail, Mailbox};
+use crate::resolv::ResolvConf;
+use crate::sockets::{Ports, Sockets};
+use crate::store::Store;
+use crate::{map, settings};
+
+/// Runs the daemon in the foreground until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A sentence that says why it could not start, and what to do.
+pub fn run(environment: Environment) -> Result<(), String> {
+    let logger = Arc::new(Logger::default());
+    let (conf, diagnostics) = environment.settings();
+    let mut problems = logger.configure(&settings::sinks(&conf));
+    problems.extend(diagnostics.iter().filter(|d| !d.is_error()).map(adit_conf::Diagnostic::at));
+    if let Some(error) = diagnostics.iter().find(|d| d.is_error()) {
+        return Err(format!("{}\n`adit check` shows all of them in place", error.at()));
+    }
+    logger.line(Group::Dmn, 1, format!("Starting aditd {} IKEv2 daemon", env!("CARGO_PKG_VERSION")));
+    for problem in problems {
+        logger.line(Group::Cfg, 1, problem);
+    }
+    // Before any thread is started, so that none but the signal thread is interrupted.
+    let signals =
+        Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|e| format!("watching for signals: {e}"))?;
+    let signal_handle = signals.handle();
+    let (mailbox, mail) = Mailbox::new().map_err(|e| format!("making the mailbox: {e}"))?;
+    let (events, broadcaster) = Control::events();
+    let clock = Clock::start();
+    let sockets = Sockets::bind(Ports {
+        ike: conf.port,
+        nat_t: conf.port_nat_t,
+        mark: conf.socket_fwmark.map(|m| m.value),
+    })?;
+    let dataplane = dataplane(&conf, &sockets, &mailbox, &logger)?;
+    let log_levels = settings::core_levels(&logger);
+    let endpoint = Endpoint::new(
+        Settings { log_levels, ..map::settings(&conf) },
+        Arc::new(Config::default()),
+        Box::new(SystemRandom),
+        Driver::unix_epoch(),
+    );
+    let mut driver = Driver::new(Parts {
+        endpoint,
+        clock,
+        dataplane,
+        sockets,
+        store: Store::new(environment, conf.replay_window),
+        logger: Arc::clone(&logger),
+        events: events.clone(),
+        netlink: Netlink::new().map_err(|e| format!("opening netlink: {e}"))?,
+        resolv: conf.resolve_file.clone().map(ResolvConf::new),
+        keylog: keylog(&conf, &logger)?,
+        attributes: conf.attributes.clone(),
+        mailbox: mailbox.clone(),
+    });
+    let log_events = events.clone();
+    logger.subscribe(
+        1,
+        Box::new(move |line| {
+            log_events.log(&crate::daemon::log_line(line));
+            true
+        }),
+    );
+    driver.load_files();
+    let handle = Handle::new(mailbox.clone(), Arc::clone(&logger), clock);
+    let socket = vici_socket(&conf)?;
+    let server =
+        Server::bind_with(&socket, Arc::new(Control::new(Arc::new(handle))), broadcaster).map_err(|e| {
+            format!("listening on {}: {e}; charon.plugins.vici.socket names another place", socket.display())
+        })?;
+    let watcher = watch(signals, mailbox);
+    notify("READY=1\nSTATUS=aditd is running\n");
+    logger.line(Group::Dmn, 1, format!("ready, listening for VICI clients on {}", socket.display()));
+    let result = driver.run(&mail).map_err(|e| format!("the protocol thread failed: {e}"));
+    notify("STOPPING=1\n");
+    signal_handle.close();
+    drop(server);
+    // it ends with its handle closed; a panic in it is no reason to fail now
+    let _ = watcher.join();
+    logger.line(Group::Dmn, 1, "gone");
+    result
+}
+
+fn dataplane(
+    conf: &StrongswanConf,
+    sockets: &Sockets,
+    mailbox: &Mailbox,
+    logger: &Logger,
+) -> Result<Box<dyn Dataplane>, String> {
+    if conf.adit.dataplane == DataplaneKind::Null {
+        logger.line(Group::Knl, 0, "data plane: null, by configuration; no packets will be carried");
+        return Ok(Box::new(Null::default()));
+    }
+    if conf.adit.dataplane == DataplaneKind::Auto {
+        logger.line(Group::Knl, 1, "data plane: userspace (the kernel data plane is not built yet)");
+    }
+    let (sink, events) = (mailbox.clone(), mailbox.clone());
+    let plane = userspace::new(
+        settings::userspace(conf),
+        sockets.nat_t(),
+        Box::new(move |d| {
+            sink.offer(Mail::Datagram(Path { local: d.local, remote: d.remote }, d.bytes));
+        }),
+        Arc::new(move |event| events.offer(Mail::Dataplane(event))),
+    )
+    .map_err(|e| format!("starting the userspace data plane: {e}"))?;
+    Ok(Box::new(plane))
+}
+
+fn keylog(conf: &StrongswanConf, logger: &Logger) -> Result<Option<KeyLog>, String> {
+    let keys = &conf.save_keys;
+    let Some(folder) = keys.wireshark_keys.as_ref().filter(|_| keys.exports_ike() || keys.exports_esp())
+    else {
+        return Ok(None);
+    };
+    let text = format!("keys are written to {}: whoever reads them reads the traffic", folder.display());
+    logger.line(Group::Dmn, 0, text);
+    KeyLog::open(folder, keys.exports_ike(), keys.exports_esp())
+        .map(Some)
+        .map_err(|e| format!("opening the key log in {}: {e}", folder.display()))
+}
+
+fn watch(mut signals: Signals, mailbox: Mailbox) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            mailbox.send(if signal == SIGHUP { Mail::Reload } else { Mail::Shutdown });
+        }
+    })
+}
+
+/// Tells the service manager, if there is one (sd_notify's protocol).
+fn notify(state: &str) {
+    let Some(path) =
+        std::env::var_os("NOTIFY_SOCKET").filter(|p| p.as_encoded_bytes().first() == Some(&b'/'))
+    else {
+        return;
+    };
+    if let Ok(socket) = UnixDatagram::unbound() {
+        // a service manager that does not listen loses nothing but this
+        let _ = socket.send_to(state.as_bytes(), path);
+    }
+}

@@ -1,0 +1,62 @@
+//! What strongswan.conf means for logs, key export and the data plane.
+
+use std::path::PathBuf;
+
+use adit_conf::StrongswanConf;
+use adit_conf::strongswan::{FwMark, LogLevels};
+use adit_dataplane::{UserspaceConfig, userspace};
+use adit_ike::Group;
+
+use crate::log::{Logger, SinkConfig, Target};
+
+/// The sinks that are configured. The journal's levels hold for standard output, which a service manager collects.
+pub(crate) fn sinks(conf: &StrongswanConf) -> Vec<SinkConfig> {
+    let mut sinks = vec![SinkConfig {
+        target: Target::Stdout,
+        default: conf.journal.default,
+        levels: levels(&conf.journal),
+        time: false,
+        ike_name: true,
+    }];
+    sinks.extend(conf.filelogs.iter().map(|log| SinkConfig {
+        target: match log.path.as_str() {
+            "stdout" => Target::Stdout,
+            "stderr" => Target::Stderr,
+            path => Target::File { path: PathBuf::from(path), append: log.append },
+        },
+        default: log.levels.default,
+        levels: levels(&log.levels),
+        time: log.time_format.is_some(),
+        ike_name: log.ike_name,
+    }));
+    sinks
+}
+
+fn levels(conf: &LogLevels) -> Vec<(Group, i8)> {
+    conf.groups.iter().filter_map(|(name, level)| Some((Group::from_name(name)?, *level))).collect()
+}
+
+/// The levels up to which the core formats lines.
+pub(crate) fn core_levels(logger: &Logger) -> adit_ike::LogLevels {
+    let mut levels = adit_ike::LogLevels::all(1);
+    for group in Group::ALL {
+        levels.set(group, logger.level(group));
+    }
+    levels
+}
+
+/// The userspace data plane's part.
+pub(crate) fn userspace(conf: &StrongswanConf) -> UserspaceConfig {
+    let mark = |m: FwMark| userspace::Fwmark { mark: m.value, mask: m.mask, invert: m.inverted };
+    UserspaceConfig {
+        tun_name: conf.adit.tun.clone(),
+        table: conf.routing_table,
+        table_prio: conf.routing_table_prio,
+        install_routes: conf.install_routes,
+        install_virtual_ip: conf.install_virtual_ip,
+        mtu: conf.adit.mtu,
+        fwmark: conf.rule_fwmark.map(mark),
+        socket_mark: conf.socket_fwmark.map(|m| m.value),
+        ..UserspaceConfig::default()
+    }
+}

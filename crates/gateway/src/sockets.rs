@@ -1,0 +1,141 @@
+//! The IKE sockets: one per address family on the IKE port and on the NAT-T port.
+//!
+//! With the userspace data plane the NAT-T sockets are read by its worker, since nearly all that arrives there is ESP;
+//! without it this module reads them too and takes the non-ESP marker off (RFC 3948 §2.2).
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use adit_ike::Path;
+use adit_linux::poll::Poller;
+use adit_linux::udp::UdpSocket;
+
+/// RFC 3948 §2.2: four zero bytes where ESP has its SPI.
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+
+/// Largest datagram that is read; UDP knows none larger.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// All sockets of the daemon.
+pub(crate) struct Sockets {
+    ike: Vec<UdpSocket>,
+    nat_t: Vec<Arc<UdpSocket>>,
+    port: u16,
+    buffer: Vec<u8>,
+}
+
+/// Ports and marks to bind with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    /// `charon.port`.
+    pub ike: u16,
+    /// `charon.port_nat_t`.
+    pub nat_t: u16,
+    /// `charon.plugins.socket-default.fwmark`.
+    pub mark: Option<u32>,
+}
+
+impl Sockets {
+    /// Binds both ports for every family the host has.
+    ///
+    /// # Errors
+    /// A sentence that names the port, the cause and what to do.
+    pub(crate) fn bind(ports: Ports) -> Result<Self, String> {
+        let ike = families(ports.ike, ports.mark)?;
+        let nat_t = families(ports.nat_t, ports.mark)?.into_iter().map(Arc::new).collect();
+        Ok(Self { ike, nat_t, port: ports.ike, buffer: vec![0; MAX_DATAGRAM] })
+    }
+
+    /// The NAT-T sockets, for the data plane that sends and receives ESP through them.
+    pub(crate) fn nat_t(&self) -> Vec<Arc<UdpSocket>> {
+        self.nat_t.clone()
+    }
+
+    /// Registers what is read here; tokens count from `base`.
+    pub(crate) fn register(&self, poller: &Poller, base: u64, with_nat_t: bool) -> io::Result<()> {
+        for (token, socket) in (base..).zip(&self.ike) {
+            poller.add(socket, token)?;
+        }
+        if with_nat_t {
+            for (token, socket) in (base + self.ike.len() as u64..).zip(&self.nat_t) {
+                poller.add(&**socket, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads up to `budget` datagrams of the socket at `index` and hands on what is IKE.
+    pub(crate) fn read(&mut self, index: usize, budget: usize, mut deliver: impl FnMut(Path, &[u8])) {
+        let (socket, nat_t) = match self.ike.get(index) {
+            Some(socket) => (socket, false),
+            None => match self.nat_t.get(index - self.ike.len()) {
+                Some(socket) => (&**socket, true),
+                None => return,
+            },
+        };
+        for _ in 0..budget {
+            match socket.recv(&mut self.buffer) {
+                Ok((length, meta)) => {
+                    let bytes = self.buffer.get(..length).unwrap_or_default();
+                    let bytes = if nat_t { bytes.strip_prefix(&NON_ESP_MARKER[..]) } else { Some(bytes) };
+                    if let Some(bytes) = bytes {
+                        deliver(Path { local: meta.local, remote: meta.remote }, bytes);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What ICMP reported about an earlier datagram is no more than a hint (RFC 7296 §2.4).
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Sends one message, with the non-ESP marker unless it leaves from the IKE port.
+    ///
+    /// # Errors
+    /// As the socket says; an address that is not on this host is `AddrNotAvailable` or `InvalidInput`.
+    pub(crate) fn send(&self, path: Path, bytes: &[u8], marker: bool) -> io::Result<()> {
+        let local = Some(path.local.ip()).filter(|ip| !ip.is_unspecified());
+        let same_family = |s: &&UdpSocket| s.local_addr().is_ipv4() == path.remote.is_ipv4();
+        let socket = if path.local.port() == self.port {
+            self.ike.iter().find(same_family)
+        } else {
+            self.nat_t.iter().map(|s| &**s).find(same_family)
+        };
+        let Some(socket) = socket else {
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of that address family"));
+        };
+        let marked = marker && path.local.port() != self.port;
+        if marked {
+            socket.send_parts(local, path.remote, &[IoSlice::new(&NON_ESP_MARKER), IoSlice::new(bytes)])
+        } else {
+            socket.send(local, path.remote, bytes)
+        }
+    }
+}
+
+fn families(port: u16, mark: Option<u32>) -> Result<Vec<UdpSocket>, String> {
+    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    let mut sockets = Vec::new();
+    match UdpSocket::bind(v4, mark) {
+        Ok(socket) => sockets.push(socket),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return Err(format!(
+                "UDP port {port} is taken: another IKE daemon (charon, pluto, iked, aditd) runs here; stop it, or set \
+                 charon.port and charon.port_nat_t"
+            ));
+        }
+        Err(error) => {
+            return Err(format!(
+                "binding UDP port {port} failed: {error}; aditd needs CAP_NET_ADMIN and \
+                                          CAP_NET_BIND_SERVICE"
+            ));
+        }
+    }
+    // A host without IPv6 is served on IPv4 alone.
+    if let Ok(socket) = UdpSocket::bind(v6, mark) {
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
