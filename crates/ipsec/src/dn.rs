@@ -41,6 +41,9 @@ const TYPES: [(&str, &[u8], u8); 19] = [
     ("DC", &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], IA5),
 ];
 
+/// Longest text of a name; keeps every length of its DER within two octets.
+const MAX_TEXT: usize = 4096;
+
 const ALIASES: [(&str, &str); 5] =
     [("S", "ST"), ("EMAIL", "E"), ("emailAddress", "E"), ("EMAILADDRESS", "E"), ("GN", "G")];
 
@@ -56,6 +59,9 @@ const OID: u8 = 0x06;
 /// # Errors
 /// A sentence that names the part.
 pub fn parse(text: &str) -> Result<Vec<u8>, String> {
+    if text.len() > MAX_TEXT {
+        return Err(format!("a distinguished name of {} bytes is longer than any", text.len()));
+    }
     let mut rdns = Vec::new();
     for part in split(text) {
         let part = part.trim();
@@ -66,12 +72,13 @@ pub fn parse(text: &str) -> Result<Vec<u8>, String> {
             part.split_once('=').ok_or_else(|| format!("'{part}' in '{text}' is not NAME=VALUE"))?;
         let (name, value) = (name.trim(), value.trim().trim_matches('"'));
         let name = ALIASES.iter().find(|(a, _)| *a == name).map_or(name, |(_, n)| n);
-        let (_, oid, tag) = TYPES
-            .iter()
-            .find(|(n, _, _)| n.eq_ignore_ascii_case(name))
+        let known = TYPES.iter().find(|(n, _, _)| n.eq_ignore_ascii_case(name));
+        let (oid, tag) = known
+            .map(|(_, oid, tag)| (oid.to_vec(), *tag))
+            .or_else(|| Some((oid_from_dotted(name)?, UTF8)))
             .ok_or_else(|| format!("'{name}' is no attribute of a distinguished name"))?;
-        let tag = if *tag != UTF8 && !value.is_ascii() { UTF8 } else { *tag };
-        let mut attribute = tlv(OID, oid);
+        let tag = if tag != UTF8 && !value.is_ascii() { UTF8 } else { tag };
+        let mut attribute = tlv(OID, &oid);
         attribute.extend(tlv(tag, value.as_bytes()));
         rdns.extend(tlv(SET, &tlv(SEQUENCE, &attribute)));
     }
@@ -122,6 +129,15 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
         _ => return None,
     };
+    // DER: the shortest form only, so that a name has one encoding
+    let shortest = match first {
+        0x81 => length > 0x7f,
+        0x82 => length > 0xff,
+        _ => true,
+    };
+    if !shortest {
+        return None;
+    }
     let (content, rest) = rest.split_at_checked(length)?;
     Some((tag, content, rest))
 }
@@ -188,6 +204,47 @@ fn same_value(a: &Attribute<'_>, b: &Attribute<'_>) -> bool {
     }
 }
 
+/// `1.2.840.113549.1.9.2`; hex for what is no object identifier.
+fn oid_to_dotted(oid: &[u8]) -> String {
+    let mut arcs: Vec<u64> = Vec::new();
+    let mut arc = Some(0_u64);
+    for byte in oid {
+        arc = arc.filter(|a| *a <= u64::MAX >> 7).map(|a| a << 7 | u64::from(byte & 0x7f));
+        if byte & 0x80 == 0 {
+            let Some(whole) = arc.replace(0) else { break };
+            arcs.push(whole);
+        }
+    }
+    // the last octet ends an arc, and the first number holds the first two arcs (X.690 §8.19.4)
+    match (arcs.split_first(), oid.last()) {
+        (Some((first, rest)), Some(last)) if last & 0x80 == 0 && arc == Some(0) => {
+            let top = (first / 40).min(2);
+            let mut text = format!("{top}.{}", first - top * 40);
+            rest.iter().for_each(|arc| text.push_str(&format!(".{arc}")));
+            text
+        }
+        _ => oid.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+/// The reverse of [`oid_to_dotted`]: at least two arcs, the first 0 to 2.
+fn oid_from_dotted(text: &str) -> Option<Vec<u8>> {
+    let arcs: Vec<u64> = text.split('.').map(|arc| arc.parse().ok()).collect::<Option<_>>()?;
+    let [top, second, rest @ ..] = arcs.as_slice() else { return None };
+    if *top > 2 || (*top < 2 && *second > 39) || arcs.len() > 32 {
+        return None;
+    }
+    let mut oid = Vec::new();
+    for arc in [second.checked_add(top * 40)?].iter().chain(rest) {
+        let groups = (u64::BITS - arc.leading_zeros()).div_ceil(7).max(1);
+        for group in (0..groups).rev() {
+            let more = if group > 0 { 0x80 } else { 0 };
+            oid.push((arc >> (group * 7) & 0x7f) as u8 | more);
+        }
+    }
+    Some(oid)
+}
+
 /// Prints a name in the order of the certificate.
 pub(crate) fn fmt(der: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(attributes) = attributes(der) else { return f.write_str("(malformed distinguished name)") };
@@ -197,12 +254,7 @@ pub(crate) fn fmt(der: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         match TYPES.iter().find(|(_, oid, _)| *oid == attribute.oid) {
             Some((name, _, _)) => write!(f, "{name}=")?,
-            None => {
-                for byte in attribute.oid {
-                    write!(f, "{byte:02x}")?;
-                }
-                f.write_str("=")?;
-            }
+            None => write!(f, "{}=", oid_to_dotted(attribute.oid))?,
         }
         escaped(f, attribute.value)?;
     }
@@ -221,7 +273,54 @@ mod tests {
         assert_eq!(found[0].1, Attribute { oid: &[0x55, 4, 6], tag: PRINTABLE, value: b"CH" });
         assert_eq!(found[1].1.value, b"Big, Lab");
         assert!(parse("CN").is_err());
+        assert!(parse(&format!("CN={}", "x".repeat(5000))).is_err());
         assert!(parse("XY=1").is_err());
+    }
+
+    #[test]
+    fn attributes_without_a_name_are_numbers_both_ways() {
+        struct Shown(Vec<u8>);
+        impl fmt::Display for Shown {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt(&self.0, f)
+            }
+        }
+        for text in [
+            "1.2.840.113549.1.9.2=gw, CN=x",
+            "2.5.4.99=a",
+            "2.999.1=b",
+            "0.0.0=c",
+            "1.39.18446744073709551615=d",
+        ] {
+            assert_eq!(Shown(parse(text).unwrap()).to_string(), text);
+        }
+        for bad in ["3.1=x", "1.40.1=x", "1=x", "1..2=x", "1.2.99999999999999999999=x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(oid_to_dotted(&[]), "");
+        assert_eq!(oid_to_dotted(&[0x55, 0x84]), "5584");
+        assert_eq!(oid_to_dotted(&[0xff; 12]), "ff".repeat(12));
+    }
+
+    #[test]
+    fn lengths_have_one_form() {
+        // CN=x, with the outer length in one and in two octets
+        let der = parse("CN=x").unwrap();
+        let long = [&[0x30, 0x81, der[1]], &der[2..]].concat();
+        assert!(attributes(&der).is_some() && attributes(&long).is_none());
+    }
+
+    #[test]
+    fn string_types_case_and_spaces_do_not_matter() {
+        let utf8 = parse("O=Big  Lab, CN=Gw").unwrap();
+        let mut printable = parse("O=big lab, CN=gw").unwrap();
+        assert_eq!(matches(&utf8, &printable), MatchQuality::Exact);
+        for byte in &mut printable {
+            *byte = if *byte == UTF8 { PRINTABLE } else { *byte };
+        }
+        assert_eq!(matches(&utf8, &printable), MatchQuality::Exact);
+        assert_eq!(matches(&utf8, &parse("CN=gw, O=big lab").unwrap()), MatchQuality::None);
+        assert_eq!(matches(&utf8, &parse("O=big lab").unwrap()), MatchQuality::None);
     }
 
     #[test]

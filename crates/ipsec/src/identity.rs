@@ -54,7 +54,7 @@ impl Identity {
     /// A sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        if text.is_empty() || text == "%any" || text == "%any6" {
+        if text.is_empty() || matches!(text, "%any" | "%any6" | "*") {
             return Ok(Self::Any);
         }
         if let Some((prefix, rest)) = text.split_once(':')
@@ -234,7 +234,13 @@ impl fmt::Display for Identity {
 pub(crate) fn escaped(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() { write!(f, "\\x{:02x}", u32::from(c))? } else { fmt::Write::write_char(f, c)? }
+            // besides control characters, those that change how their neighbours are shown
+            let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+            if c.is_control() || hidden {
+                write!(f, "\\x{:02x}", u32::from(c))?;
+            } else {
+                fmt::Write::write_char(f, c)?;
+            }
         }
         for byte in chunk.invalid() {
             write!(f, "\\x{byte:02x}")?;
@@ -252,6 +258,7 @@ mod tests {
         let id = |t| Identity::parse(t).unwrap();
         assert_eq!(id("%any"), Identity::Any);
         assert_eq!(id(""), Identity::Any);
+        assert_eq!(id("*"), Identity::Any);
         assert_eq!(id("192.0.2.1"), Identity::Ipv4([192, 0, 2, 1].into()));
         assert_eq!(id("2001:db8::1"), Identity::Ipv6("2001:db8::1".parse().unwrap()));
         assert_eq!(id("rw@lab"), Identity::Rfc822("rw@lab".into()));
@@ -282,6 +289,8 @@ mod tests {
     fn what_a_peer_sends_prints_escaped() {
         let id = Identity::from_wire(2, b"a\n\x1b[2J").unwrap();
         assert_eq!(id.to_string(), "a\\x0a\\x1b[2J");
+        let id = Identity::from_wire(3, "a\u{202e}@b".as_bytes()).unwrap();
+        assert_eq!(id.to_string(), "a\\x202e@b");
         assert!(Identity::from_wire(1, &[1, 2, 3]).is_err());
         assert!(Identity::from_wire(2, &[0xff]).is_err());
         assert!(Identity::from_wire(9, &[0x30, 0x05, 0x31]).is_err());

@@ -29,7 +29,7 @@ const RARE: &str = "it is not served";
 
 use TransformType::{Encryption as Encr, Esn, Integrity as Integ, KeyExchange as Ke, Prf};
 
-const SERVED: [(&str, TransformType, u16, u16); 44] = [
+const SERVED: [(&str, TransformType, u16, u16); 43] = [
     ("aes128gcm16", Encr, AES_GCM_16, 128),
     ("aes128gcm128", Encr, AES_GCM_16, 128),
     ("aes128gcm", Encr, AES_GCM_16, 128),
@@ -73,50 +73,58 @@ const SERVED: [(&str, TransformType, u16, u16); 44] = [
     ("ecp256r1", Ke, 19, 0),
     ("ecp384r1", Ke, 20, 0),
     ("ecp521r1", Ke, 21, 0),
-    ("aes256gcm16icv", Encr, AES_GCM_16, 256),
 ];
 
-/// Keyword prefixes of what is known and refused, the longest that fits counts.
-const REFUSED: [(&str, &str); 42] = [
+/// Keywords that are known and refused. One that ends in `*` stands for all that begin so: families of key and tag sizes.
+const REFUSED: [(&str, &str); 51] = [
     ("3des", WEAK),
     ("des", WEAK),
     ("null", WEAK),
     ("md5", WEAK),
+    ("md5_128", WEAK),
     ("prfmd5", WEAK),
     ("sha1", WEAK),
     ("sha", WEAK),
+    ("sha1_160", WEAK),
     ("prfsha1", WEAK),
     ("modp768", WEAK),
     ("modp1024", WEAK),
+    ("modp1024s160", WEAK),
     ("modp1536", WEAK),
-    ("modp2048s", RARE),
+    ("modp2048s224", RARE),
+    ("modp2048s256", RARE),
     ("modp6144", LATER),
     ("modp8192", LATER),
+    ("modpnull", WEAK),
     ("ecp192", WEAK),
     ("ecp224", WEAK),
+    ("ecp224bp", WEAK),
     ("ecp256bp", RARE),
     ("ecp384bp", RARE),
     ("ecp512bp", RARE),
     ("curve448", LATER),
     ("x448", LATER),
-    ("mlkem", LATER),
-    ("gost", RARE),
-    ("modpnull", WEAK),
-    ("newhope", RARE),
-    ("ntru", RARE),
+    ("mlkem512", LATER),
+    ("mlkem768", LATER),
+    ("mlkem1024", LATER),
+    ("gost256", RARE),
+    ("gost512", RARE),
+    ("newhope*", RARE),
+    ("ntru*", RARE),
     ("sha256_96", RARE),
     ("sha2_256_96", RARE),
     ("aesxcbc", LATER),
     ("aescmac", LATER),
     ("prfaesxcbc", LATER),
     ("prfaescmac", LATER),
-    ("prfcamellia", RARE),
-    ("camellia", RARE),
+    ("prfcamelliaxcbc", RARE),
+    ("camellia*", RARE),
     ("chacha20poly1305compat", RARE),
-    ("blowfish", WEAK),
-    ("cast", WEAK),
-    ("serpent", RARE),
-    ("twofish", RARE),
+    ("blowfish*", WEAK),
+    ("cast128", WEAK),
+    ("serpent*", RARE),
+    ("twofish*", RARE),
+    ("aesctr", LATER),
     ("aes128ctr", LATER),
     ("aes192ctr", LATER),
     ("aes256ctr", LATER),
@@ -141,11 +149,8 @@ pub fn keyword(word: &str) -> Option<Keyword> {
     if word.starts_with("aes") && (word.contains("ccm") || word.contains("gcm") || word.contains("gmac")) {
         return Some(Keyword::Refused("of the combined modes only AES-GCM with 16 octet ICV is served"));
     }
-    REFUSED
-        .iter()
-        .filter(|(p, _)| word.starts_with(p))
-        .max_by_key(|(p, _)| p.len())
-        .map(|(_, why)| Keyword::Refused(why))
+    let fits = |known: &str| known.strip_suffix('*').map_or(word == known, |family| word.starts_with(family));
+    REFUSED.iter().find(|(known, _)| fits(known)).map(|(_, why)| Keyword::Refused(why))
 }
 
 /// Every keyword that is served, for "did you mean".
@@ -156,8 +161,12 @@ pub fn keywords() -> impl Iterator<Item = &'static str> {
 /// Display name of an encryption transform.
 pub const fn encryption_name(id: u16) -> &'static str {
     match id {
+        1 => "DES_IV64",
         2 => "DES_CBC",
         3 => "3DES_CBC",
+        4 => "RC5_CBC",
+        5 => "IDEA_CBC",
+        6 => "CAST_CBC",
         7 => "BLOWFISH_CBC",
         11 => "NULL",
         12 => "AES_CBC",

@@ -99,3 +99,74 @@ fn ports(protocol: u8, upper: &[u8]) -> (u16, u16) {
         _ => (0, 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(protocol: u8, fragment: u16, upper: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45, 0];
+        packet.extend((20 + upper.len() as u16).to_be_bytes());
+        packet.extend([0, 0]);
+        packet.extend(fragment.to_be_bytes());
+        packet.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend(upper);
+        packet
+    }
+
+    fn v6(next: u8, rest: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0];
+        packet.extend((rest.len() as u16).to_be_bytes());
+        packet.extend([next, 64]);
+        packet.extend([0xfd; 16]);
+        packet.extend([0xfe; 16]);
+        packet.extend(rest);
+        packet
+    }
+
+    fn read(packet: &[u8]) -> (u8, u16, u16) {
+        let info = parse_packet(packet).unwrap();
+        assert_eq!(info.total_len, packet.len());
+        (info.protocol, info.src_port, info.dst_port)
+    }
+
+    #[test]
+    fn ports_of_the_first_fragment_only() {
+        let upper = [0x30, 0x39, 0, 53, 0, 8, 0, 0];
+        assert_eq!(read(&v4(17, 0, &upper)), (17, 12345, 53));
+        assert_eq!(read(&v4(17, 0x2000, &upper)), (17, 12345, 53));
+        assert_eq!(read(&v4(17, 0x2001, &upper)), (17, 0, 0));
+        assert_eq!(read(&v4(1, 0, &[8, 0, 1, 2])), (1, 0x0800, 0x0800));
+        assert_eq!(read(&v4(50, 0, &upper)), (50, 0, 0));
+        assert_eq!(read(&v4(6, 0, &[1, 2])), (6, 0, 0));
+    }
+
+    #[test]
+    fn extension_headers_are_walked_but_not_for_ever() {
+        let tcp = [1, 187, 0, 80];
+        let hop = |next: u8| [next, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(read(&v6(6, &tcp)), (6, 443, 80));
+        assert_eq!(read(&v6(0, &[hop(60).as_slice(), &hop(6), &tcp].concat())), (6, 443, 80));
+        let fragment = |offset: u16| [6, 0, (offset >> 8) as u8, offset as u8, 0, 0, 0, 1];
+        assert_eq!(read(&v6(44, &[fragment(1).as_slice(), &tcp].concat())), (6, 443, 80));
+        assert_eq!(read(&v6(44, &[fragment(8).as_slice(), &tcp].concat())), (6, 0, 0));
+        let endless = [hop(0); 40].concat();
+        assert_eq!(parse_packet(&v6(0, &endless)), None);
+        // a header that says it is longer than the packet
+        assert_eq!(parse_packet(&v6(0, &[6, 9, 0, 0, 0, 0, 0, 0])), None);
+    }
+
+    #[test]
+    fn what_is_cut_is_no_packet_and_padding_is_left_out() {
+        for packet in [v4(17, 0, &[0; 8]), v6(0, &[17, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2])] {
+            for cut in 0..packet.len() {
+                assert_eq!(parse_packet(&packet[..cut]), None);
+            }
+            let padded = [packet.as_slice(), &[0; 9]].concat();
+            assert_eq!(parse_packet(&padded).unwrap().total_len, packet.len());
+        }
+        let mut short_header = v4(17, 0, &[0; 8]);
+        short_header[0] = 0x44;
+        assert_eq!(parse_packet(&short_header), None);
+    }
+}

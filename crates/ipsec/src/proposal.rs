@@ -143,8 +143,11 @@ impl Proposal {
                 if !has(self, TransformType::Prf) {
                     return Err(format!("'{text}' names no PRF; add for example prfsha256"));
                 }
-                if !self.of_kind(TransformType::KeyExchange).any(|t| t.id != 0) {
+                if !has(self, TransformType::KeyExchange) {
                     return Err(format!("'{text}' names no key exchange; add for example x25519"));
+                }
+                if self.of_kind(TransformType::KeyExchange).any(|t| t.id == 0) {
+                    return Err(format!("'none' in '{text}': an IKE_SA cannot do without a key exchange"));
                 }
                 self.transforms.retain(|t| t.kind != TransformType::Esn);
             }
@@ -322,16 +325,21 @@ impl fmt::Display for Transform {
             TransformType::Prf => names::prf_name(self.id),
             TransformType::Integrity => names::integrity_name(self.id),
             TransformType::KeyExchange => names::ke_name(self.id),
-            TransformType::Esn => {
-                if self.id == 1 {
-                    "EXT_SEQ"
-                } else {
-                    "NO_EXT_SEQ"
-                }
-            }
+            TransformType::Esn => match self.id {
+                0 => "NO_EXT_SEQ",
+                1 => "EXT_SEQ",
+                _ => names::UNKNOWN,
+            },
         };
         if name == names::UNKNOWN {
-            write!(f, "{:?}_{}", self.kind, self.id)?;
+            let kind = match self.kind {
+                TransformType::Encryption => "ENCR",
+                TransformType::Prf => "PRF",
+                TransformType::Integrity => "INTEG",
+                TransformType::KeyExchange => "KE",
+                TransformType::Esn => "ESN",
+            };
+            write!(f, "{kind}_{}", self.id)?;
         } else {
             f.write_str(name)?;
         }
@@ -388,6 +396,8 @@ mod tests {
             ("aes256gcm16-x25519", "prfsha256"),
             ("aes256-x25519", "sha256"),
             ("aes256-sha256", "x25519"),
+            ("aes256-sha256-x25519-none", "cannot do without"),
+            ("aes256-sha255-x25519", "no algorithm"),
             ("aes256gcm16-aes256-prfsha256-x25519", "two proposals"),
             ("3des-sha1-modp1024", "too weak"),
             ("aes256-sha1-modp2048", "too weak"),
@@ -422,6 +432,48 @@ mod tests {
         assert!(plain.select(&silent).is_some());
         assert!(esp("aes256gcm16-esn").select(&silent).is_none());
         assert!(esp("aes256gcm16-esn").select(&plain).is_none());
+    }
+
+    #[test]
+    fn an_ike_proposal_lacking_a_mandatory_type_is_not_chosen() {
+        // hostile-input case: each type left out in turn
+        for ours in [ike("aes256-sha256-x25519"), ike("aes256gcm16-prfsha256-x25519")] {
+            assert!(ours.select(&ours).is_some());
+            for kind in TransformType::ALL {
+                let mut offered = ours.clone();
+                offered.transforms.retain(|t| t.kind != kind);
+                if offered != ours {
+                    assert_eq!(ours.select(&offered), None, "{offered}");
+                    offered.transforms.push(transform(kind, 0, 0));
+                    assert_eq!(ours.select(&offered), None, "{offered}");
+                }
+            }
+        }
+        // and an ESP one without encryption or integrity
+        let ours = esp("aes256-sha256");
+        for kind in [TransformType::Encryption, TransformType::Integrity] {
+            let mut offered = ours.clone();
+            offered.transforms.retain(|t| t.kind != kind);
+            assert_eq!(ours.select(&offered), None, "{offered}");
+        }
+    }
+
+    #[test]
+    fn a_key_length_that_is_missing_or_where_none_belongs_does_not_match() {
+        let mut offered = esp("aes256gcm16");
+        offered.transforms[0].key_bits = 0;
+        assert_eq!(esp("aes256gcm16").select(&offered), None);
+        let mut offered = esp("chacha20poly1305");
+        offered.transforms[0].key_bits = 256;
+        assert_eq!(esp("chacha20poly1305").select(&offered), None);
+    }
+
+    #[test]
+    fn unknown_numbers_print_as_numbers() {
+        let odd = |kind| transform(kind, 1025, 0);
+        let transforms = TransformType::ALL.map(odd).to_vec();
+        let text = Proposal { protocol: Protocol::Ike, transforms }.to_string();
+        assert_eq!(text, "IKE:ENCR_1025/INTEG_1025/PRF_1025/KE_1025/ESN_1025");
     }
 
     #[test]

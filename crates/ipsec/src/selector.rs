@@ -125,11 +125,13 @@ impl Selector {
         (start <= end).then_some((start, end))
     }
 
-    /// Does a packet's address, protocol and port lie inside?
+    /// Does a packet's address, protocol and port lie inside? A port that cannot be seen (later fragments, protocols
+    /// without ports) is 0, and lies only inside every port and OPAQUE.
     pub fn matches(&self, address: IpAddr, protocol: u8, port: u16) -> bool {
-        self.contains_addr(address)
-            && (self.protocol == 0 || self.protocol == protocol)
-            && (self.start_port..=self.end_port).contains(&port)
+        // RFC 4301 §4.4.1.1: OPAQUE is for packets whose ports cannot be seen, which read as port 0
+        let port_fits =
+            if self.is_opaque() { port == 0 } else { (self.start_port..=self.end_port).contains(&port) };
+        self.contains_addr(address) && (self.protocol == 0 || self.protocol == protocol) && port_fits
     }
 
     /// Does an address lie inside?
@@ -165,9 +167,12 @@ impl Selector {
         }
     }
 
-    /// The same range for one protocol and ports.
+    /// The same range for one protocol and ports; ports in the wrong order (but for OPAQUE, 65535–0) are swapped.
     #[must_use]
     pub const fn with_ports(self, protocol: u8, start_port: u16, end_port: u16) -> Self {
+        let opaque = start_port == u16::MAX && end_port == 0;
+        let (start_port, end_port) =
+            if start_port <= end_port || opaque { (start_port, end_port) } else { (end_port, start_port) };
         Self { protocol, start_port, end_port, ..self }
     }
 }
@@ -361,12 +366,7 @@ fn upper(f: &mut fmt::Formatter<'_>, protocol: u8, start: u16, end: u16) -> fmt:
         f.write_str("/")?;
         match (start, end) {
             (u16::MAX, 0) => f.write_str("OPAQUE")?,
-            (s, e) if matches!(protocol, 1 | 58) && s >> 8 == e >> 8 => {
-                write!(f, "{}", s >> 8)?;
-                if s == e {
-                    write!(f, "({})", s & 0xff)?;
-                }
-            }
+            (s, e) if matches!(protocol, 1 | 58) => icmp(f, s, e)?,
             (s, e) if s == e => match PORTS.iter().find(|(_, n)| *n == s) {
                 Some((name, _)) => f.write_str(name)?,
                 None => write!(f, "{s}")?,
@@ -375,6 +375,17 @@ fn upper(f: &mut fmt::Formatter<'_>, protocol: u8, start: u16, end: u16) -> fmt:
         }
     }
     f.write_str("]")
+}
+
+/// `8`, `3(1)`, `3-4`, `3(0)-3(4)`: a type stands alone where all its codes are meant.
+fn icmp(f: &mut fmt::Formatter<'_>, start: u16, end: u16) -> fmt::Result {
+    let ([kind, code], [last_kind, last_code]) = (start.to_be_bytes(), end.to_be_bytes());
+    match (kind == last_kind, code == 0 && last_code == u8::MAX) {
+        (true, true) => write!(f, "{kind}"),
+        (false, true) => write!(f, "{kind}-{last_kind}"),
+        _ if start == end => write!(f, "{kind}({code})"),
+        _ => write!(f, "{kind}({code})-{last_kind}({last_code})"),
+    }
 }
 
 const fn width(address: IpAddr) -> u32 {
@@ -427,6 +438,11 @@ mod tests {
             "::/0[17]".replace("17", "udp").as_str(),
             "10.0.0.0/8[icmp/8]",
             "10.0.0.0/8[icmp/3(1)]",
+            "10.0.0.0/8[icmp/3-4]",
+            "10.0.0.0/8[icmp/3(0)-3(4)]",
+            "::/0[ipv6-icmp/128-129]",
+            "10.0.0.0/8[99]",
+            "10.0.0.0/8[0/domain]",
             "10.0.0.0/8[tcp/OPAQUE]",
             "2001:db8::/64",
         ] {
@@ -470,5 +486,15 @@ mod tests {
         let opaque = fixed("10.0.0.0/8[tcp/opaque]");
         assert_eq!(opaque.intersect(&fixed("10.0.0.0/8")), Some(opaque));
         assert_eq!(opaque.intersect(&fixed("10.0.0.0/8[tcp/80]")), None);
+        let address = "10.0.0.1".parse().unwrap();
+        assert!(opaque.matches(address, 6, 0) && !opaque.matches(address, 6, 80));
+        assert!(!fixed("10.0.0.0/8[tcp/80]").matches(address, 6, 0));
+    }
+
+    #[test]
+    fn ports_stay_in_order() {
+        let host = Selector::host("10.0.0.1".parse().unwrap());
+        assert_eq!(host.with_ports(6, 9, 1), host.with_ports(6, 1, 9));
+        assert!(host.with_ports(6, u16::MAX, 0).is_opaque());
     }
 }

@@ -141,15 +141,27 @@ impl ConfigAttribute {
             2 => "MASK",
             3 => "DNS",
             4 => "NBNS",
+            5 => "EXP",
             6 => "DHCP",
             7 => "VER",
             8 => "ADDR6",
+            9 => "MASK6",
             10 => "DNS6",
+            11 => "NBNS6",
             12 => "DHCP6",
             13 => "SUBNET",
             14 => "SUP",
             15 => "SUBNET6",
+            16 => "MIP6HPFX",
+            17 => "LINK6",
+            18 => "PFX6",
+            19 => "HOA",
+            20 => "PCSCF4",
+            21 => "PCSCF6",
             25 => "DOMAIN",
+            26 => "DNSSEC_TA",
+            23456 => "SRV",
+            23457 => "SRV6",
             _ => return None,
         })
     }
@@ -197,6 +209,9 @@ notifies! {
     UNEXPECTED_NAT_DETECTED = 41 "UNEXPECT_NAT";
     TEMPORARY_FAILURE = 43 "TEMP_FAIL";
     CHILD_SA_NOT_FOUND = 44 "NO_CHILD_SA";
+    INVALID_GROUP_ID = 45 "INVAL_GROUP";
+    AUTHORIZATION_FAILED = 46 "AUTHZ_FAILED";
+    STATE_NOT_FOUND = 47 "NO_STATE";
     INITIAL_CONTACT = 16384 "INIT_CONTACT";
     SET_WINDOW_SIZE = 16385 "SET_WINSIZE";
     ADDITIONAL_TS_POSSIBLE = 16386 "ADD_TS_POSS";
@@ -222,6 +237,12 @@ notifies! {
     REDIRECT_SUPPORTED = 16406 "REDIR_SUP";
     REDIRECT = 16407 "REDIR";
     REDIRECTED_FROM = 16408 "REDIR_FROM";
+    TICKET_LT_OPAQUE = 16409 "TKT_LT_OPAK";
+    TICKET_REQUEST = 16410 "TKT_REQ";
+    TICKET_ACK = 16411 "TKT_ACK";
+    TICKET_NACK = 16412 "TKT_NACK";
+    TICKET_OPAQUE = 16413 "TKT_OPAK";
+    LINK_ID = 16414 "LINK_ID";
     EAP_ONLY_AUTHENTICATION = 16417 "EAP_ONLY";
     CHILDLESS_IKEV2_SUPPORTED = 16418 "CHDLESS_SUP";
     QUICK_CRASH_DETECTION = 16419 "CRASH_DET";
@@ -231,11 +252,18 @@ notifies! {
     IPSEC_REPLAY_COUNTER_SYNC = 16423 "RPL_CTR_SYN";
     IKEV2_FRAGMENTATION_SUPPORTED = 16430 "FRAG_SUP";
     SIGNATURE_HASH_ALGORITHMS = 16431 "HASH_ALG";
+    CLONE_IKE_SA_SUPPORTED = 16432 "CLONE_IKE_SUP";
+    CLONE_IKE_SA = 16433 "CLONE_IKE";
+    PUZZLE = 16434 "PUZZLE";
     USE_PPK = 16435 "USE_PPK";
     PPK_IDENTITY = 16436 "PPK_ID";
     NO_PPK_AUTH = 16437 "NO_PPK";
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438 "IKE_INT_SUP";
+    IP4_ALLOWED = 16439 "IP4_ALLOWED";
+    IP6_ALLOWED = 16440 "IP6_ALLOWED";
     ADDITIONAL_KEY_EXCHANGE = 16441 "ADD_KE";
+    USE_AGGFRAG = 16442 "AGGFRAG";
+    SA_RESOURCE_INFO = 16444 "RES_INFO";
 }
 
 impl NotifyType {

@@ -22,6 +22,20 @@ pub fn describe(exchange: ExchangeType, response: bool, message_id: u32, payload
     line
 }
 
+/// One line about a fragment of a message: `IKE_AUTH request 1 [ EF(1/2) ]`.
+pub fn describe_fragment(
+    exchange: ExchangeType,
+    response: bool,
+    message_id: u32,
+    number: u16,
+    total: u16,
+) -> String {
+    let mut line = describe(exchange, response, message_id, &[]);
+    line.truncate(line.len() - 1);
+    let _ = write!(line, "EF({number}/{total}) ]");
+    line
+}
+
 fn name(payload: &Payload) -> String {
     match payload {
         Payload::Sa(_) => "SA".into(),
@@ -44,7 +58,8 @@ fn name(payload: &Payload) -> String {
 }
 
 fn notify(kind: NotifyType) -> String {
-    kind.short_name().map_or_else(|| format!("N({})", kind.0), |name| format!("N({name})"))
+    // an unknown one is doubly bracketed, as readers of such logs know it
+    kind.short_name().map_or_else(|| format!("N(({}))", kind.0), |name| format!("N({name})"))
 }
 
 fn config(kind: ConfigKind, attributes: &[(u16, Vec<u8>)]) -> String {
@@ -54,6 +69,9 @@ fn config(kind: ConfigKind, attributes: &[(u16, Vec<u8>)]) -> String {
         ConfigKind::Set => "CPS",
         ConfigKind::Ack => "CPA",
     };
+    if attributes.is_empty() {
+        return kind.to_owned();
+    }
     let names: Vec<String> = attributes
         .iter()
         .map(|(n, _)| ConfigAttribute::short_name(*n).map_or_else(|| format!("({n})"), str::to_owned))
@@ -64,10 +82,17 @@ fn config(kind: ConfigKind, attributes: &[(u16, Vec<u8>)]) -> String {
 fn eap(packet: &[u8]) -> String {
     let method = |kind: u8| match kind {
         1 => "ID".to_owned(),
-        2 => "NOTIF".to_owned(),
+        2 => "NTF".to_owned(),
         3 => "NAK".to_owned(),
+        4 => "MD5".to_owned(),
+        6 => "GTC".to_owned(),
+        13 => "TLS".to_owned(),
+        18 => "SIM".to_owned(),
+        21 => "TTLS".to_owned(),
+        23 => "AKA".to_owned(),
+        25 => "PEAP".to_owned(),
         26 => "MSCHAPV2".to_owned(),
-        other => other.to_string(),
+        other => format!("({other})"),
     };
     let code = match packet.first() {
         Some(1) => "REQ",

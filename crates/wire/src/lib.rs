@@ -19,7 +19,7 @@ mod sa;
 mod ts;
 
 pub use consts::{ConfigAttribute, ConfigKind, ExchangeType, NotifyType, PayloadType};
-pub use describe::describe;
+pub use describe::{describe, describe_fragment};
 pub use error::{EmitError, WireError};
 pub use header::{Flags, HEADER_LEN, Header};
 pub use id::IdPayload;

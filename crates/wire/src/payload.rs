@@ -193,8 +193,11 @@ pub(crate) fn parse(raw: &Raw<'_>) -> Result<Payload, WireError> {
             let (kind, attributes) = config::parse(body)?;
             Payload::Config { kind, attributes }
         }
-        PayloadType::EAP => Payload::Eap(body.to_vec()),
-        // An Encrypted payload inside another, or where none may be, is no payload we know.
+        // code, identifier and length at least (RFC 3748 §4); the rest is the business of EAP
+        PayloadType::EAP if body.len() >= 4 => Payload::Eap(body.to_vec()),
+        PayloadType::EAP => return Err(WireError::BadLength { what: "EAP payload" }),
+        // inside another one, or behind one: only the last payload of a message is encrypted (RFC 7296 §3.14)
+        PayloadType::SK | PayloadType::SKF => return Err(WireError::EncryptedNotLast),
         PayloadType(kind) if raw.critical => return Err(WireError::UnsupportedCritical(kind)),
         PayloadType(kind) => Payload::Unknown { kind, critical: false },
     })

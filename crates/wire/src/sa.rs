@@ -19,8 +19,8 @@ pub struct ProposalPayload {
     pub spi: Vec<u8>,
     /// What is proposed, without what is not understood.
     pub proposal: Proposal,
-    /// `false` if a protocol or a whole transform type is not understood: such a proposal must not be chosen
-    /// (RFC 7296 §3.3.6).
+    /// `false` if a protocol or a whole transform type is not understood, or the SPI has a wrong size: such a proposal
+    /// must not be chosen (RFC 7296 §3.3.6).
     pub acceptable: bool,
 }
 
@@ -53,15 +53,23 @@ fn proposal(body: &[u8]) -> Result<ProposalPayload, WireError> {
         return Err(WireError::BadLength { what: "proposal" });
     }
     let protocol = Protocol::from_id(protocol);
-    let mut acceptable = protocol.is_some();
-    let mut transforms = Vec::with_capacity(usize::from(count));
+    let mut acceptable = match protocol {
+        // none at first, eight octets when an IKE_SA is rekeyed (RFC 7296 §3.3.1)
+        Some(Protocol::Ike) => matches!(spi_len, 0 | 8),
+        Some(Protocol::Ah | Protocol::Esp) => spi_len == 4,
+        None => false,
+    };
+    let mut transforms: Vec<Transform> = Vec::with_capacity(usize::from(count));
+    let mut ruled_out = Vec::new();
     for index in 1..=count {
         match transform(&mut r, index == count)? {
             Read::Known(transform) => transforms.push(transform),
             Read::UnknownType => acceptable = false,
-            Read::UnknownAttribute => {}
+            Read::UnknownAttribute(kind) => ruled_out.push(kind),
         }
     }
+    // a type must be answered if it was offered: with all of its transforms ruled out it looks absent, but is not
+    acceptable &= ruled_out.iter().all(|kind| transforms.iter().any(|t| t.kind == *kind));
     if !r.is_empty() {
         return Err(WireError::BadLength { what: "proposal" });
     }
@@ -74,7 +82,7 @@ enum Read {
     /// The whole proposal is out (RFC 7296 §3.3.6).
     UnknownType,
     /// This transform alone is out.
-    UnknownAttribute,
+    UnknownAttribute(TransformType),
 }
 
 fn transform(r: &mut Reader<'_>, is_last: bool) -> Result<Read, WireError> {
@@ -106,7 +114,7 @@ fn transform(r: &mut Reader<'_>, is_last: bool) -> Result<Read, WireError> {
     Ok(match kind {
         None => Read::UnknownType,
         Some(kind) if understood => Read::Known(Transform { kind, id, key_bits }),
-        Some(_) => Read::UnknownAttribute,
+        Some(kind) => Read::UnknownAttribute(kind),
     })
 }
 

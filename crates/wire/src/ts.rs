@@ -51,6 +51,9 @@ fn selector(r: &mut Reader<'_>) -> Result<Option<Selector>, WireError> {
 }
 
 pub(crate) fn emit(selectors: &[Selector], out: &mut Vec<u8>) -> Result<(), EmitError> {
+    if selectors.is_empty() {
+        return Err(EmitError::Unrepresentable { what: "TS payload without selectors" });
+    }
     let count = u8::try_from(selectors.len()).map_err(|_| EmitError::TooLong { what: "TS payload" })?;
     out.extend([count, 0, 0, 0]);
     for s in selectors {
