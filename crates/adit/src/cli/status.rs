@@ -29,7 +29,8 @@ fn as_text(connections: &[(String, Message)], strangers: &Message, now: u64, col
     if connections.is_empty() && strangers.is_empty() {
         return "no connections are loaded; `adit check` tells whether swanctl.conf has any\n".to_owned();
     }
-    let mut table = Table::with_head(&["CONNECTION", "CHILD", "STATE", "PEER", "SINCE", "IN", "OUT"]);
+    let mut table =
+        Table::with_head(&["CONNECTION", "CHILD", "STATE", "PEER, SELECTORS", "SINCE", "IN", "OUT"]);
     let mut why = String::new();
     for (name, fields) in connections {
         connection_rows(&mut table, name, fields);
@@ -59,8 +60,13 @@ fn connection_rows(table: &mut Table, name: &str, fields: &Message) {
     let peers: Vec<&Message> = fields.sections().filter(|(n, _)| *n == "peer").map(|(_, m)| m).collect();
     let count: usize = fields.get_number("ike-sas").unwrap_or(0);
     let since = |m: &Message| m.get_number("established").map_or(String::new(), show::roughly);
+    let who = |m: &Message| {
+        let vips = m.get_strings("vips").join(" ");
+        let vips = if vips.is_empty() { vips } else { format!(" [{vips}]") };
+        format!("{} {}{vips}", get(m, "remote-host"), get(m, "remote-id"))
+    };
     let peer = match (count, peers.as_slice()) {
-        (0 | 1, [one]) => format!("{} {}", get(one, "remote-host"), get(one, "remote-id")),
+        (0 | 1, [one]) => who(one),
         (0, _) => String::new(),
         (n, _) => format!("{n} peers"),
     };
@@ -76,12 +82,17 @@ fn connection_rows(table: &mut Table, name: &str, fields: &Message) {
             (0, _) | (_, None) => String::new(),
             (_, Some(n)) => show::bytes(n),
         };
-        let many = if sas > 1 { format!("{sas} times") } else { String::new() };
+        let side = |key| fields.get_strings(key).join(" ");
+        let between = if sas > 1 {
+            format!("{sas} times")
+        } else {
+            format!("{} === {}", side("local-ts"), side("remote-ts"))
+        };
         let cells = vec![
             String::new(),
             child.to_owned(),
             state,
-            many,
+            between,
             String::new(),
             volume("bytes-in"),
             volume("bytes-out"),
@@ -90,8 +101,7 @@ fn connection_rows(table: &mut Table, name: &str, fields: &Message) {
     }
     if count > 1 {
         for one in &peers {
-            let peer = format!("{} {}", get(one, "remote-host"), get(one, "remote-id"));
-            table.row(vec![String::new(), String::new(), String::new(), peer, since(one)], Tone::Plain);
+            table.row(vec![String::new(), String::new(), String::new(), who(one), since(one)], Tone::Plain);
         }
         if count > peers.len() {
             let rest = format!("… and {} more (swanctl --list-sas)", count - peers.len());
@@ -194,9 +204,16 @@ mod tests {
             .kv("state", "up")
             .text("child-sas", 1)
             .text("bytes-in", 18_432)
-            .text("bytes-out", 912);
-        let trap =
-            Message::new().kv("state", "trap").text("child-sas", 0).text("bytes-in", 0).text("bytes-out", 0);
+            .text("bytes-out", 912)
+            .list("local-ts", ["10.2.0.0/24"])
+            .list("remote-ts", ["10.3.0.5/32"]);
+        let trap = Message::new()
+            .kv("state", "trap")
+            .text("child-sas", 0)
+            .text("bytes-in", 0)
+            .text("bytes-out", 0)
+            .list("local-ts", ["dynamic"])
+            .list("remote-ts", ["10.2.0.0/24", "10.4.0.0/24"]);
         vec![
             (
                 "office".into(),
@@ -224,11 +241,11 @@ mod tests {
         assert_eq!(
             as_text(&sample(), &strangers, 1300, false),
             "\
-CONNECTION  CHILD  STATE  PEER                 SINCE  IN        OUT
-office             up     198.51.100.44 alice  5m
-            net    up                                 18.0 KiB  912 B
+CONNECTION  CHILD  STATE  PEER, SELECTORS                      SINCE  IN        OUT
+office             up     198.51.100.44 alice [10.3.0.5]       5m
+            net    up     10.2.0.0/24 === 10.3.0.5/32                 18.0 KiB  912 B
 site               down
-            net    trap
+            net    trap   dynamic === 10.2.0.0/24 10.4.0.0/24
 
 site: the peer does not answer (peer 192.0.2.1:500, 5m ago)
   cure: check that UDP 500 and 4500 reach it

@@ -9,7 +9,7 @@
 //!   ike-sas = <established ones>
 //!   peer { uniqueid, state, remote-host, remote-port, remote-id, established, vips [ ] }    the first few
 //!   failure { when, peer, sentence, cure }         the last one since it was up; absent if none
-//!   children { <child> { state = up | connecting | trap | down, child-sas, bytes-in, bytes-out, failure { … } } }
+//!   children { <child> { state = up | connecting | trap | down, child-sas, bytes-in, bytes-out, local-ts, remote-ts, failure { … } } }
 //! }
 //! ```
 //! The answer carries the failures of peers that matched no connection: `strangers { 0 { failure } … }`.
@@ -39,6 +39,9 @@ struct RunningChild {
     connecting: usize,
     bytes_in: u64,
     bytes_out: u64,
+    /// Of the first that is up.
+    local_ts: Vec<String>,
+    remote_ts: Vec<String>,
 }
 
 pub(super) fn status(daemon: &dyn Daemon, _: &Message, stream: &mut dyn EventSink) -> Message {
@@ -90,7 +93,13 @@ impl Running {
         for child in &sa.children {
             let entry = self.children.entry(child.name.to_string()).or_default();
             match child.state {
-                "INSTALLED" | "REKEYING" | "UPDATING" => entry.up += 1,
+                "INSTALLED" | "REKEYING" | "UPDATING" => {
+                    if entry.up == 0 {
+                        entry.local_ts.clone_from(&child.local_ts);
+                        entry.remote_ts.clone_from(&child.remote_ts);
+                    }
+                    entry.up += 1;
+                }
                 "CREATED" | "INSTALLING" | "RETRYING" => entry.connecting += 1,
                 _ => {}
             }
@@ -140,6 +149,14 @@ fn connection(
             .text("child-sas", run.up)
             .text("bytes-in", run.bytes_in)
             .text("bytes-out", run.bytes_out);
+        // What was negotiated with one peer says nothing about the others.
+        if run.up == 1 {
+            fields.push_list("local-ts", &run.local_ts);
+            fields.push_list("remote-ts", &run.remote_ts);
+        } else {
+            fields.push_list("local-ts", child.local_ts.iter().map(ToString::to_string));
+            fields.push_list("remote-ts", child.remote_ts.iter().map(ToString::to_string));
+        }
         // What the connection as a whole failed with is already told.
         let own = daemon
             .last_failure(name, Some(&child.name))
@@ -186,7 +203,7 @@ mod tests {
                  remote-port=51022 remote-id=alice established=312 vips=[10.3.0.5]} children {}}",
                 "adit-status site {state=down origin=vici ike-sas=0 failure {when=1795468178 peer=192.0.2.1:500 \
                  sentence=the peer does not answer cure=check that UDP 500 and 4500 reach it} children {net {state=trap \
-                 child-sas=0 bytes-in=0 bytes-out=0}}}"
+                 child-sas=0 bytes-in=0 bytes-out=0 local-ts=[dynamic] remote-ts=[dynamic]}}}"
             ]
         );
         assert!(answer.to_string().starts_with("strangers {0 {when=1795468178 peer="), "{answer}");
