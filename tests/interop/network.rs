@@ -147,7 +147,9 @@ fn with_both_families(roles: Roles) {
     assert_eq!(virtual_ips[0], "10.3.0.1");
     assert!(virtual_ips[1].starts_with("fd00:3::"), "{virtual_ips:?}");
     world.reachable();
-    assert!(world.net.rw.pings(NODE6, 3, 56), "no IPv6 ping through the tunnel");
+    // an IPv6 address may be tentative for its first moments
+    wait_for("an IPv6 ping through the tunnel", Duration::from_secs(5), || world.net.rw.ping(NODE6).then_some(()));
+    assert!(world.net.rw.pings(NODE6, 3, 56), "IPv6 pings lost");
     world.down(false);
     assert!(!world.net.rw.ping(NODE6));
 }
