@@ -1,0 +1,187 @@
+//! The network between the two ends: links that lose, delay and duplicate, and perhaps a NAT box before the client.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use adit_crypto::SeededRandom;
+
+/// One of the two hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The one that usually initiates; the one behind the NAT, if there is one.
+    Client,
+    /// The other.
+    Gateway,
+}
+
+impl End {
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Gateway];
+
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Gateway,
+            Self::Gateway => Self::Client,
+        }
+    }
+}
+
+/// What one direction does to datagrams. Probabilities in percent, times in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Link {
+    pub loss: u32,
+    pub duplicates: u32,
+    pub delay: u64,
+    /// Up to so much is added to the delay of each datagram: beyond the gap between two, they overtake each other.
+    pub jitter: u64,
+}
+
+impl Link {
+    pub const CLEAN: Self = Self { loss: 0, duplicates: 0, delay: 10_000, jitter: 0 };
+}
+
+/// A datagram as it was seen between NAT box and gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captured {
+    pub at: u64,
+    pub from: End,
+    pub src: SocketAddr,
+    pub dst: SocketAddr,
+    /// UDP payload, with the non-ESP marker if any.
+    pub bytes: Vec<u8>,
+}
+
+/// Endpoint-independent mapping, address- and port-dependent filtering (RFC 4787): the usual home router, but with
+/// random ports.
+pub struct Nat {
+    pub public: IpAddr,
+    /// Inside address → port outside.
+    mappings: BTreeMap<SocketAddr, u16>,
+    /// Port outside and remote that was sent to.
+    opened: Vec<(u16, SocketAddr)>,
+}
+
+impl Nat {
+    pub fn new(public: IpAddr) -> Self {
+        Self { public, mappings: BTreeMap::new(), opened: Vec::new() }
+    }
+
+    fn outbound(&mut self, rng: &mut SeededRandom, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
+        let port = *self.mappings.entry(src).or_insert_with(|| 20_000 + (rng.next_u64() % 40_000) as u16);
+        if !self.opened.contains(&(port, dst)) {
+            self.opened.push((port, dst));
+        }
+        SocketAddr::new(self.public, port)
+    }
+
+    fn inbound(&self, src: SocketAddr, dst: SocketAddr) -> Option<SocketAddr> {
+        if dst.ip() != self.public || !self.opened.contains(&(dst.port(), src)) {
+            return None;
+        }
+        self.mappings.iter().find(|(_, port)| **port == dst.port()).map(|(inside, _)| *inside)
+    }
+
+    /// Where a socket inside is seen outside, if it sent something.
+    pub fn seen_as(&self, inside: SocketAddr) -> Option<SocketAddr> {
+        self.mappings.get(&inside).map(|port| SocketAddr::new(self.public, *port))
+    }
+
+    /// Forgets everything: the next datagram from inside leaves from another port.
+    pub fn rebind(&mut self) {
+        self.mappings.clear();
+        self.opened.clear();
+    }
+}
+
+struct Flight {
+    to: End,
+    src: SocketAddr,
+    dst: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+pub struct Net {
+    rng: SeededRandom,
+    /// Towards the gateway, towards the client.
+    pub links: [Link; 2],
+    pub nat: Option<Nat>,
+    /// Nothing gets through at all.
+    pub cut: bool,
+    flights: BTreeMap<(u64, u64), Flight>,
+    sent: u64,
+    pub capture: Vec<Captured>,
+}
+
+impl Net {
+    pub fn new(seed: u64, links: [Link; 2], nat: Option<Nat>) -> Self {
+        Self {
+            rng: SeededRandom::new(seed),
+            links,
+            nat,
+            cut: false,
+            flights: BTreeMap::new(),
+            sent: 0,
+            capture: Vec::new(),
+        }
+    }
+
+    fn percent(&mut self, probability: u32) -> bool {
+        probability > 0 && self.rng.next_u64() % 100 < u64::from(probability)
+    }
+
+    pub fn send(&mut self, now: u64, from: End, src: SocketAddr, dst: SocketAddr, bytes: Vec<u8>) {
+        let src = match (&mut self.nat, from) {
+            (Some(nat), End::Client) => nat.outbound(&mut self.rng, src, dst),
+            _ => src,
+        };
+        self.capture.push(Captured { at: now, from, src, dst, bytes: bytes.clone() });
+        if self.cut {
+            return;
+        }
+        let link = self.links[usize::from(from == End::Gateway)];
+        let copies = 1 + u32::from(self.percent(link.duplicates));
+        for _ in 0..copies {
+            if self.percent(link.loss) {
+                continue;
+            }
+            let jitter = if link.jitter == 0 { 0 } else { self.rng.next_u64() % link.jitter };
+            self.fly(now + link.delay + jitter, from.other(), src, dst, bytes.clone());
+        }
+    }
+
+    /// Puts a datagram on the gateway's side of the NAT box, whoever sent it.
+    pub fn fly(&mut self, at: u64, to: End, src: SocketAddr, dst: SocketAddr, bytes: Vec<u8>) {
+        self.sent += 1;
+        self.flights.insert((at, self.sent), Flight { to, src, dst, bytes });
+    }
+
+    /// When the next datagram arrives.
+    pub fn next(&self) -> Option<u64> {
+        self.flights.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// A datagram that has arrived by `now`: at whom, from, to, bytes.
+    pub fn arrived(&mut self, now: u64) -> Option<(End, SocketAddr, SocketAddr, Vec<u8>)> {
+        while let Some(entry) = self.flights.first_entry() {
+            if entry.key().0 > now {
+                return None;
+            }
+            let Flight { to, src, dst, bytes } = entry.remove();
+            if self.cut {
+                continue;
+            }
+            let dst = match (&self.nat, to) {
+                (Some(nat), End::Client) => match nat.inbound(src, dst) {
+                    Some(inside) => inside,
+                    None => continue,
+                },
+                _ => dst,
+            };
+            return Some((to, src, dst, bytes));
+        }
+        None
+    }
+}
