@@ -9,7 +9,7 @@
 //!   ike-sas = <established ones>
 //!   peer { uniqueid, state, remote-host, remote-port, remote-id, established, vips [ ] }    the first few
 //!   failure { when, peer, sentence, cure }         the last one since it was up; absent if none
-//!   children { <child> { state = up | connecting | trap | down, child-sas, bytes-in, bytes-out, local-ts, remote-ts, failure { … } } }
+//!   children { <child> { state = up | connecting | trap | listening | down, child-sas, bytes-in, bytes-out, local-ts, remote-ts, failure { … } } }
 //! }
 //! ```
 //! The answer carries the failures of peers that matched no connection: `strangers { 0 { failure } … }`.
@@ -116,8 +116,9 @@ fn connection(
     running: &Running,
     traps: &[(String, String)],
 ) -> Message {
+    let responds = conn.is_some_and(only_responds);
     let state = match (running.established, running.connecting) {
-        (0, 0) if conn.is_some_and(only_responds) => "listening",
+        (0, 0) if responds => "listening",
         (0, 0) => "down",
         (0, _) => "connecting",
         _ => "up",
@@ -140,6 +141,7 @@ fn connection(
         let trapped = traps.iter().any(|(c, n)| c == name && *n == child.name);
         let state = match (run.up, run.connecting) {
             (0, 0) if trapped => "trap",
+            (0, 0) if responds => "listening",
             (0, 0) => "down",
             (0, _) => "connecting",
             _ => "up",
