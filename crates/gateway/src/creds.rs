@@ -200,9 +200,32 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
         .map_err(|cause| format!("loading '{}' failed: {cause}", path.display()))
 }
 
-/// SHA-1 of the public key's bit string content is what strongSwan's key ids are made of.
+/// SHA-1 of the subjectPublicKey bits, as strongSwan's key ids are made.
 fn key_id(spki: &[u8]) -> String {
-    sha1(&[spki]).iter().map(|b| format!("{b:02x}")).collect()
+    sha1(&[public_bits(spki).unwrap_or(spki)]).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The content of the BIT STRING of a SubjectPublicKeyInfo (RFC 5280 §4.1): the last element of its sequence.
+fn public_bits(spki: &[u8]) -> Option<&[u8]> {
+    let (_, inside, _) = element(spki)?;
+    let (_, _, rest) = element(inside)?;
+    let (_, bits, _) = element(rest)?;
+    // the first octet counts unused bits
+    bits.get(1..)
+}
+
+/// Tag, content and what follows of one DER element.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let [tag, first, rest @ ..] = der else { return None };
+    let octets = usize::from(first.checked_sub(0x80).unwrap_or(0));
+    let (length, rest) = if *first < 0x80 {
+        (usize::from(*first), rest)
+    } else {
+        let (length, rest) = rest.split_at_checked(octets)?;
+        (length.iter().try_fold(0usize, |n, b| n.checked_mul(256)?.checked_add(usize::from(*b)))?, rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((*tag, content, rest))
 }
 
 fn passphrase<'a>(secrets: &'a [SecretEntry], folder: &str, path: &Path) -> Option<&'a str> {

@@ -1,7 +1,8 @@
 //! The daemon as its control clients see it: questions and orders that run on the protocol thread.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use adit_conf::swanctl::{Connection, Pool};
@@ -91,28 +92,31 @@ impl Handle {
         if wait == Wait::Detached {
             return self.call(move |d| d.command(command(0))).map_err(Outcome::Failed);
         }
-        let (to, progress) = sync_channel(MAX_LINES);
-        let lines: SyncSender<Progress> = to.clone();
+        // Lines are bounded by the count, so that the outcome always finds room.
+        let (to, progress) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (lines, queued) = (to.clone(), Arc::clone(&waiting));
         let listener = self.logger.subscribe(
             level,
             Box::new(move |line| {
                 let concerns =
                     line.sa.as_ref().is_none_or(|(name, _)| about.as_ref().is_none_or(|a| **name == **a));
-                if concerns {
-                    // a client that does not read loses lines, the daemon no time
-                    let _ = lines.try_send(Progress::Line(line.clone()));
+                // a client that does not read loses lines, the daemon no time
+                if !concerns || queued.load(Ordering::Relaxed) >= MAX_LINES {
+                    return true;
                 }
-                true
+                queued.fetch_add(1, Ordering::Relaxed);
+                lines.send(Progress::Line(line.clone())).is_ok()
             }),
         );
         let given = self.call(move |d| {
             let tag = d.tag(Box::new(move |result| {
-                // the lines may fill the queue, the outcome must get through; the client reads or is gone
-                let _ = to.try_send(Progress::Done(result));
+                // a client that gave up needs no answer
+                let _ = to.send(Progress::Done(result));
             }));
             d.command(command(tag));
         });
-        let result = given.map_err(Outcome::Failed).and_then(|()| listen(&progress, wait, sink));
+        let result = given.map_err(Outcome::Failed).and_then(|()| listen(&progress, &waiting, wait, sink));
         self.logger.unsubscribe(listener);
         result
     }
@@ -123,7 +127,12 @@ enum Outcome {
     Failed(String),
 }
 
-fn listen(progress: &Receiver<Progress>, wait: Wait, sink: LineSink<'_>) -> Result<(), Outcome> {
+fn listen(
+    progress: &Receiver<Progress>,
+    waiting: &AtomicUsize,
+    wait: Wait,
+    sink: LineSink<'_>,
+) -> Result<(), Outcome> {
     let started = Instant::now();
     let mut reading = true;
     loop {
@@ -132,7 +141,10 @@ fn listen(progress: &Receiver<Progress>, wait: Wait, sink: LineSink<'_>) -> Resu
             Wait::Forever | Wait::Detached => progress.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match next {
-            Ok(Progress::Line(line)) => reading = reading && sink(&log_line(&line)),
+            Ok(Progress::Line(line)) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                reading = reading && sink(&log_line(&line));
+            }
             Ok(Progress::Done(Ok(()))) => return Ok(()),
             Ok(Progress::Done(Err(reason))) => {
                 return Err(Outcome::Failed(format!("{}; {}", reason.sentence(), reason.cure())));
