@@ -52,14 +52,16 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     let host = host();
     // coverage and AddressSanitizer are unstable options; the fuzzers need no other thing of a nightly compiler
-    let flags = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    let flags = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-                 -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1 -Cdebug-assertions";
+                 -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Zsanitizer=address -Cdebug-assertions \
+                 -Ccodegen-units=1";
     let built = shell::run(
         Command::new(cargo())
             .args(["build", "--release", "--manifest-path"])
             .arg(&manifest)
-            .args(["--target", &host, "--bins"])
+            .args(["--target", &host, "--locked"])
+            .args(targets.iter().flat_map(|target| ["--bin", target]))
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", flags),
     );
@@ -82,7 +84,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
         command
             .arg(format!("-max_total_time={}", options.seconds))
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"])
+            .args([
+                "-max_len=4096",
+                "-timeout=5",
+                "-rss_limit_mb=2048",
+                "-verbosity=0",
+                "-print_final_stats=1",
+            ])
             .arg(&corpus);
         if seeds.is_dir() {
             command.arg(&seeds);
@@ -92,9 +100,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
     outcome
 }
 
-/// The names of the `[[bin]]` sections.
+/// The names of the `[[bin]]` sections that are fuzz targets.
 fn names(manifest: &str) -> impl Iterator<Item = &str> {
-    manifest.split("[[bin]]").skip(1).filter_map(|section| {
+    manifest.split("[[bin]]").skip(1).filter(|s| s.contains("fuzz_targets/")).filter_map(|section| {
         let line = section.lines().find(|line| line.trim_start().starts_with("name"))?;
         line.split('"').nth(1)
     })
