@@ -27,7 +27,8 @@ fuzz_target!(|data: &[u8]| {
         integ_key: vec![!*key; integ_len],
     };
     let (extended, window) = (options & 1 != 0, u32::from(options >> 1));
-    let spi = u32::from_be_bytes(rest.first_chunk().copied().unwrap_or([1, 2, 3, 4]));
+    // 0 is no SPI but the marker of IKE in UDP (RFC 3948 §2.2).
+    let spi = u32::from_be_bytes(rest.first_chunk().copied().unwrap_or([1, 2, 3, 4])).max(1);
     let inbound = Inbound::new(spi, &keys, extended, window).expect("a served suite");
 
     // Nothing an outsider sends may open.
