@@ -1,15 +1,19 @@
-//! Benchmarks, run as `cargo run --release -p adit-benches -- [esp|floor]`.
+//! Benchmarks, run as `cargo run --release -p adit-benches -- [esp|floor|handshake|memory]`.
 //!
 //! Each prints one small table. What is compared is measured in the same run, round by round in turn, because absolute
 //! times on a shared machine mean little; figures are medians over the rounds, in wall-clock time of one thread.
 
+mod ends;
 mod esp;
 mod floor;
+mod handshake;
 mod measure;
+mod memory;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 2] = [("esp", esp::run), ("floor", floor::run)];
+const BENCHES: [Bench; 4] =
+    [("esp", esp::run), ("floor", floor::run), ("handshake", handshake::run), ("memory", memory::run)];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
