@@ -20,9 +20,12 @@
 
 mod action;
 mod config;
+mod core;
 mod endpoint;
 mod event;
 mod reason;
+mod sa;
+mod select;
 mod settings;
 mod time;
 mod view;

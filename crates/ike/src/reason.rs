@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use adit_ipsec::{Identity, Proposal, Selector};
-use adit_wire::consts::NotifyType;
+use adit_wire::NotifyType;
 
 use crate::config::AuthMethod;
 
@@ -707,25 +707,5 @@ impl std::error::Error for Reason {}
 
 /// The notify's name as log lines spell it.
 pub(crate) fn notify_name(kind: NotifyType) -> String {
-    let name = match kind {
-        NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD => "UNSUPPORTED_CRITICAL_PAYLOAD",
-        NotifyType::INVALID_IKE_SPI => "INVALID_IKE_SPI",
-        NotifyType::INVALID_MAJOR_VERSION => "INVALID_MAJOR_VERSION",
-        NotifyType::INVALID_SYNTAX => "INVALID_SYNTAX",
-        NotifyType::INVALID_MESSAGE_ID => "INVALID_MESSAGE_ID",
-        NotifyType::INVALID_SPI => "INVALID_SPI",
-        NotifyType::NO_PROPOSAL_CHOSEN => "NO_PROPOSAL_CHOSEN",
-        NotifyType::INVALID_KE_PAYLOAD => "INVALID_KE_PAYLOAD",
-        NotifyType::AUTHENTICATION_FAILED => "AUTHENTICATION_FAILED",
-        NotifyType::SINGLE_PAIR_REQUIRED => "SINGLE_PAIR_REQUIRED",
-        NotifyType::NO_ADDITIONAL_SAS => "NO_ADDITIONAL_SAS",
-        NotifyType::INTERNAL_ADDRESS_FAILURE => "INTERNAL_ADDRESS_FAILURE",
-        NotifyType::FAILED_CP_REQUIRED => "FAILED_CP_REQUIRED",
-        NotifyType::TS_UNACCEPTABLE => "TS_UNACCEPTABLE",
-        NotifyType::INVALID_SELECTORS => "INVALID_SELECTORS",
-        NotifyType::TEMPORARY_FAILURE => "TEMPORARY_FAILURE",
-        NotifyType::CHILD_SA_NOT_FOUND => "CHILD_SA_NOT_FOUND",
-        other => return format!("notify {}", other.0),
-    };
-    name.to_owned()
+    kind.name().map_or_else(|| format!("notify {}", kind.0), str::to_owned)
 }

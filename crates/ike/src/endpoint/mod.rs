@@ -1,11 +1,17 @@
 //! The endpoint: everything that concerns more than one IKE_SA.
 
+mod admission;
+mod commands;
+pub(crate) mod cookie;
+mod dispatch;
+
 use std::sync::Arc;
 
 use adit_crypto::Random;
 
 use crate::action::{Action, ActionId, Command, Completion, Path, Transmit};
 use crate::config::Config;
+use crate::core::{Core, Reinitiate};
 use crate::event::Event;
 use crate::settings::Settings;
 use crate::time::Instant;
@@ -41,91 +47,147 @@ pub struct Stats {
 
 /// All IKE_SAs of one shard.
 pub struct Endpoint {
-    _todo: (),
+    core: Core,
 }
 
 impl Endpoint {
     /// An endpoint without SAs. `unix_at_epoch` is the wall clock, in unix seconds, at [`Instant::ZERO`].
     #[must_use]
     pub fn new(settings: Settings, config: Arc<Config>, rng: Box<dyn Random>, unix_at_epoch: i64) -> Self {
-        let _ = (settings, config, rng, unix_at_epoch);
-        Self { _todo: () }
+        Self { core: Core::new(settings, config, rng, unix_at_epoch) }
     }
 
     /// A datagram came, its non-ESP marker removed.
     pub fn handle_datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
-        let _ = (now, path, bytes);
+        self.core.now = now;
+        self.core.receive(path, bytes);
+        self.finish();
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.core.now = now;
+        while let Some((at, id)) = self.core.deadlines.first().copied() {
+            if at > now {
+                break;
+            }
+            let found = self.core.with(id, |sa, core| sa.on_timer(core));
+            // Whatever a timer does, it must not be due again at once, or this would never end.
+            if found.is_none() || self.core.deadlines.contains(&(at, id)) {
+                self.core.deadlines.remove(&(at, id));
+                if let Some(sa) = self.core.sas.get_mut(&id) {
+                    sa.scheduled = None;
+                }
+            }
+        }
+        self.finish();
     }
 
     /// When [`Self::handle_timeout`] wants to be called, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        let sa = self.core.deadlines.first().map(|(at, id)| {
+            let what = self.core.sas.get(id).and_then(|sa| sa.next_deadline()).map_or("", |(_, what)| what);
+            (*at, what)
+        });
+        let shutdown = self.core.shutdown.filter(|_| !self.core.shutdown_told).map(|at| (at, "shutdown"));
+        sa.into_iter().chain(shutdown).min_by_key(|(at, _)| *at)
     }
 
     /// Carries out a command.
     pub fn command(&mut self, now: Instant, command: Command) {
-        let _ = (now, command);
+        self.core.now = now;
+        self.core.run(command);
+        self.finish();
     }
 
     /// The answer to an [`Action`].
     pub fn complete(&mut self, now: Instant, id: ActionId, completion: Completion) {
-        let _ = (now, id, completion);
+        self.core.now = now;
+        self.core.answered(id, completion);
+        self.finish();
+    }
+
+    /// What follows from what has just been done.
+    fn finish(&mut self) {
+        for Reinitiate { conn, child } in std::mem::take(&mut self.core.reinitiate) {
+            self.core.initiate(Some(&conn), Some(&child), 0, None);
+        }
+        self.core.end_shutdown();
     }
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        self.core.transmits.pop_front()
     }
 
     /// The next question or order.
     pub fn poll_action(&mut self) -> Option<(ActionId, Action)> {
-        None
+        self.core.actions.pop_front()
     }
 
     /// The next news.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.core.events.pop_front()
     }
 
     /// Every IKE_SA, by ascending id.
     pub fn ike_sas(&self) -> impl Iterator<Item = IkeSaView<'_>> {
-        std::iter::empty()
+        self.core.sas.values().map(|sa| sa.view())
     }
 
     /// One IKE_SA.
     #[must_use]
     pub fn ike_sa(&self, id: u32) -> Option<IkeSaView<'_>> {
-        let _ = id;
-        None
+        self.core.sas.get(&id).map(|sa| sa.view())
     }
 
     /// The IKE_SA that a CHILD_SA belongs to.
     #[must_use]
     pub fn ike_of_child(&self, child: u32) -> Option<u32> {
-        let _ = child;
-        None
+        self.core.child_owner.get(&child).copied()
     }
 
     /// Counters and sizes.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        Stats {
+            ike_sas: self.core.sas.len(),
+            half_open: self.core.half_open as usize,
+            child_sas: self.core.child_owner.len(),
+            ..self.core.stats
+        }
     }
 
     /// The settings in use.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        unimplemented!()
+        &self.core.settings
     }
 
     /// Changes settings; requests already out keep their timers.
     pub fn set_settings(&mut self, settings: Settings) {
-        let _ = settings;
+        self.core.settings = settings;
+    }
+
+    /// What is left in the tables of an endpoint whose SAs are all gone, by name: a leak, if it is not empty.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let core = &self.core;
+        [
+            ("IKE_SAs", core.sas.len()),
+            ("IKE SPIs", core.by_spi.len()),
+            ("connection names", core.by_conn.len()),
+            ("peers", core.by_peer.len()),
+            ("CHILD_SAs", core.child_owner.len()),
+            ("ESP SPIs", core.esp_spis.len()),
+            ("deadlines", core.deadlines.len()),
+            ("half-open IKE_SAs", core.half_open as usize),
+            ("half-open addresses", core.half_open_by_ip.len()),
+            ("first messages", core.init_requests.len() - core.init_done.len().min(core.init_requests.len())),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect()
     }
 }

@@ -1,0 +1,214 @@
+//! Commands: what the operator, the gateway and the data plane want.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_ipsec::PacketInfo;
+
+use crate::action::{Command, Path};
+use crate::config::{ChildConfig, Connection};
+use crate::core::Core;
+use crate::event::Event;
+use crate::reason::Reason;
+use crate::sa::{Active, IkeSa, Task, Wish, child_create};
+use crate::view::ChildState;
+
+/// How long a shutdown waits for answers to its deletes.
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(300);
+
+impl Core {
+    pub(crate) fn run(&mut self, command: Command) {
+        match command {
+            Command::SetConfig(config) => self.config = config,
+            Command::Initiate { conn, child, tag, trigger } => {
+                self.initiate(conn.as_deref(), child.as_deref(), tag, trigger);
+            }
+            Command::TerminateIke { id, force, tag } => {
+                let found = self.with(id, |sa, core| {
+                    sa.terminate_tags.push(tag);
+                    if force {
+                        sa.farewell(core);
+                        sa.close(core, Some(Reason::Terminated));
+                    } else {
+                        sa.delete_with(core, Some(Reason::Terminated));
+                    }
+                });
+                if found.is_none() {
+                    self.outcome(&[tag], Err(Reason::NoSuchSa { id }));
+                }
+            }
+            Command::TerminateChild { id, tag } => {
+                let found = self.with_child(id, |sa, core| {
+                    if let Some(child) = sa.child_mut(id) {
+                        child.delete_tags.push(tag);
+                    }
+                    sa.delete_child(core, id);
+                });
+                if found.is_none() {
+                    self.outcome(&[tag], Err(Reason::NoSuchSa { id }));
+                }
+            }
+            Command::RekeyIke { id } => {
+                self.with(id, |sa, core| {
+                    if sa.is_established() {
+                        sa.queue.push_back(Task::RekeyIke { group: None });
+                        sa.pump(core);
+                    }
+                });
+            }
+            Command::RekeyChild { id } => {
+                self.with_child(id, |sa, core| rekey_child(sa, core, id));
+            }
+            Command::ChildExpired { id, hard } => {
+                self.with_child(
+                    id,
+                    |sa, core| {
+                        if hard { sa.expire_child(core, id) } else { rekey_child(sa, core, id) }
+                    },
+                );
+            }
+            Command::PeerMoved { id, remote } => {
+                self.with_child(id, |sa, core| {
+                    // RFC 7296 §2.23: only a peer behind NAT, and only if we are not.
+                    if sa.is_established() && sa.nat.remote && !sa.nat.local {
+                        sa.move_path(core, Path { remote, ..sa.path });
+                    }
+                });
+            }
+            Command::Shutdown => self.begin_shutdown(),
+        }
+    }
+
+    fn with_child<R>(&mut self, id: u32, work: impl FnOnce(&mut IkeSa, &mut Self) -> R) -> Option<R> {
+        let owner = self.child_owner.get(&id).copied()?;
+        self.with(owner, work)
+    }
+
+    pub(crate) fn initiate(
+        &mut self,
+        conn: Option<&str>,
+        child: Option<&str>,
+        tag: u64,
+        trigger: Option<PacketInfo>,
+    ) {
+        if self.shutdown.is_some() {
+            return self.outcome(&[tag], Err(Reason::Shutdown));
+        }
+        let found = self.config.connections.iter().find(|it| {
+            conn.is_none_or(|name| &*it.name == name) && child.is_none_or(|name| it.child(name).is_some())
+        });
+        let Some(connection) = found.cloned() else {
+            let conn_exists =
+                conn.is_some_and(|name| self.config.connections.iter().any(|it| &*it.name == name));
+            let reason = match (conn, child) {
+                (Some(name), _) if !conn_exists => Reason::NoSuchConnection { name: name.to_owned() },
+                (_, Some(name)) => Reason::NoSuchChild { name: name.to_owned() },
+                (name, None) => Reason::NoSuchConnection { name: name.unwrap_or_default().to_owned() },
+            };
+            return self.outcome(&[tag], Err(reason));
+        };
+        let wishes = match child.and_then(|name| connection.child(name)) {
+            Some(config) => {
+                let config = Arc::clone(config);
+                vec![Wish { config, tags: vec![tag], trigger, attempts: 0, group: None }]
+            }
+            None => child_create::wishes_for_all(&connection.children, tag),
+        };
+        if wishes.is_empty() {
+            return self.outcome(&[tag], Err(Reason::NoSuchChild { name: String::new() }));
+        }
+        self.grant(&connection, wishes);
+    }
+
+    /// Puts wishes onto an IKE_SA of that connection, a new one if there is none.
+    fn grant(&mut self, connection: &Arc<Connection>, wishes: Vec<Wish>) {
+        let ids: Vec<u32> = self.by_conn.get(&connection.name).into_iter().flatten().copied().collect();
+        let usable = |sa: &&u32| {
+            self.sas.get(sa).is_some_and(|sa| {
+                let leaving = matches!(sa.active, Active::DeleteIke)
+                    || sa.queue.iter().any(|task| matches!(task, Task::DeleteIke));
+                (sa.is_established() && !leaving) || sa.is_connecting()
+            })
+        };
+        let Some(id) = ids.iter().find(usable).copied() else {
+            let sa = IkeSa::initiate(self, Arc::clone(connection), wishes);
+            self.adopt(sa);
+            return;
+        };
+        self.with(id, |sa, core| {
+            for wish in wishes {
+                wish_for(sa, core, wish);
+            }
+            sa.pump(core);
+        });
+    }
+
+    fn begin_shutdown(&mut self) {
+        self.shutdown = Some(self.now + SHUTDOWN_WAIT);
+        let ids: Vec<u32> = self.sas.keys().copied().collect();
+        for id in ids {
+            self.with(id, |sa, core| {
+                if sa.established_at.is_some() {
+                    sa.farewell(core);
+                } else {
+                    sa.close(core, Some(Reason::Shutdown));
+                }
+            });
+        }
+    }
+
+    /// Ends a shutdown when nothing is left or its time is up.
+    pub(crate) fn end_shutdown(&mut self) {
+        let Some(at) = self.shutdown else { return };
+        if !self.sas.is_empty() && self.now < at {
+            return;
+        }
+        let ids: Vec<u32> = self.sas.keys().copied().collect();
+        for id in ids {
+            self.with(id, |sa, core| sa.close(core, Some(Reason::Shutdown)));
+        }
+        if !self.shutdown_told {
+            self.shutdown_told = true;
+            self.event(Event::ShutdownComplete);
+        }
+    }
+}
+
+/// One more wish for an IKE_SA: joined with the same one if that is waiting already.
+fn wish_for(sa: &mut IkeSa, core: &mut Core, wish: Wish) {
+    let same = |config: &Arc<ChildConfig>| config.name == wish.config.name;
+    if wish.trigger.is_none()
+        && let Some(child) = sa
+            .children
+            .iter_mut()
+            .find(|child| same(&child.config) && (child.is_up() || child.state == ChildState::Installing))
+    {
+        if child.state == ChildState::Installing {
+            child.tags.extend(wish.tags);
+        } else {
+            core.outcome(&wish.tags, Ok(()));
+        }
+        return;
+    }
+    let running = match (&mut sa.active, &mut sa.phase) {
+        (Active::Child(offer), _) if offer.rekeys.is_none() => Some(&mut offer.wish),
+        (_, crate::sa::Phase::AuthI(auth)) => auth.wish_mut(),
+        _ => None,
+    };
+    let waiting = sa.queue.iter_mut().filter_map(|task| match task {
+        Task::Child(wish) => Some(wish),
+        _ => None,
+    });
+    match running.into_iter().chain(waiting).find(|it| same(&it.config)) {
+        Some(it) => it.tags.extend(wish.tags),
+        None => sa.queue.push_back(Task::Child(wish)),
+    }
+}
+
+fn rekey_child(sa: &mut IkeSa, core: &mut Core, id: u32) {
+    let queued = sa.queue.iter().any(|task| matches!(task, Task::RekeyChild { id: it, .. } if *it == id));
+    if sa.is_established() && !queued {
+        sa.queue.push_back(Task::RekeyChild { id, group: None });
+        sa.pump(core);
+    }
+}

@@ -1,0 +1,415 @@
+//! CHILD_SAs that we ask for: offer, and what the peer makes of it (RFC 7296 §1.2, §1.3.1, §1.3.3, §2.9).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_crypto::{KeGroup, KeSecret};
+use adit_ipsec::{Proposal, Selector, TransformType, narrow};
+use adit_wire::{ExchangeType, NotifyType, Payload};
+
+use crate::config::ChildConfig;
+use crate::core::{Core, log};
+use crate::event::Event;
+use crate::reason::{Reason, notify_name};
+use crate::sa::child::{resolve, show};
+use crate::sa::child_install::NewChild;
+use crate::sa::init_i::syntax;
+use crate::sa::message::{offer, wanted_group};
+use crate::sa::proposals::ChildSuite;
+use crate::sa::seal::crypto;
+use crate::sa::{Active, Fatal, IkeSa, Message, Task, Wish};
+use crate::view::ChildState;
+
+/// Attempts to get a child past TEMPORARY_FAILURE and key exchange mismatches.
+const MAX_ATTEMPTS: u8 = 5;
+
+/// A CHILD_SA that we have offered.
+pub(crate) struct ChildOffer {
+    pub wish: Wish,
+    /// The child to be replaced.
+    pub rekeys: Option<u32>,
+    pub spi_in: u32,
+    pub nonce: Vec<u8>,
+    pub secret: Option<KeSecret>,
+    pub proposals: Vec<Proposal>,
+    /// Our side, the peer's side.
+    pub local_ts: Vec<Selector>,
+    pub remote_ts: Vec<Selector>,
+}
+
+impl IkeSa {
+    /// Prepares an offer. `first` is the one inside IKE_AUTH: it has neither nonce nor key exchange of its own.
+    pub(crate) fn make_offer(
+        &mut self,
+        core: &mut Core,
+        wish: Wish,
+        rekeys: Option<u32>,
+        first: bool,
+    ) -> Fatal<ChildOffer> {
+        let config = Arc::clone(&wish.config);
+        let proposals: Vec<Proposal> = if first {
+            let mut list: Vec<Proposal> = Vec::new();
+            for proposal in config.esp_proposals.iter().map(Proposal::without_ke) {
+                if !list.contains(&proposal) {
+                    list.push(proposal);
+                }
+            }
+            list
+        } else {
+            config.esp_proposals.clone()
+        };
+        let group = wish.group.or_else(|| {
+            let first = proposals.first()?.first(TransformType::KeyExchange)?;
+            (first.id != 0).then_some(first.id)
+        });
+        let secret = match group.filter(|_| !first) {
+            None => None,
+            Some(id) => {
+                let group = KeGroup::from_id(id).ok_or_else(|| crypto("the group is not served"))?;
+                Some(KeSecret::generate(group, &mut *core.rng).map_err(crypto)?)
+            }
+        };
+        let (local_ts, remote_ts) = match rekeys.and_then(|id| self.child(id)) {
+            // RFC 7296 §2.9.2: not narrower than what is in use.
+            Some(old) => (old.local_ts.to_vec(), old.remote_ts.to_vec()),
+            None => self.offered_selectors(&wish, first),
+        };
+        Ok(ChildOffer {
+            wish,
+            rekeys,
+            spi_in: core.new_esp_spi(),
+            nonce: core.random::<32>().to_vec(),
+            secret,
+            proposals,
+            local_ts,
+            remote_ts,
+        })
+    }
+
+    fn offered_selectors(&self, wish: &Wish, first: bool) -> (Vec<Selector>, Vec<Selector>) {
+        let config = &wish.config;
+        // An address that is yet to be assigned can be any.
+        let unassigned = first && self.local_vips.is_empty() && !self.conn.vips.is_empty();
+        let mut local: Vec<Selector> = if unassigned {
+            let mut list = Vec::new();
+            if self.conn.vips.iter().any(|vip| vip.is_ipv4()) {
+                list.extend(any_host(&config.local_ts, Ipv4Addr::UNSPECIFIED.into()));
+            }
+            if self.conn.vips.iter().any(|vip| vip.is_ipv6()) {
+                list.extend(any_host(&config.local_ts, Ipv6Addr::UNSPECIFIED.into()));
+            }
+            list
+        } else {
+            resolve(&config.local_ts, &self.local_hosts())
+        };
+        let mut remote = resolve(&config.remote_ts, &self.remote_hosts());
+        if let Some(packet) = &wish.trigger {
+            // RFC 7296 §2.9: the packet that asked for it comes first.
+            let exact = |addr, port| Selector::new(packet.protocol, port, port, addr, addr);
+            if let Some(selector) = exact(packet.src, packet.src_port) {
+                local.insert(0, selector);
+            }
+            if let Some(selector) = exact(packet.dst, packet.dst_port) {
+                remote.insert(0, selector);
+            }
+        }
+        local.truncate(64);
+        remote.truncate(64);
+        (local, remote)
+    }
+
+    /// The payloads of an offer, in their order.
+    pub(crate) fn offer_payloads(&self, it: &ChildOffer, first: bool, payloads: &mut Vec<Payload>) {
+        payloads.push(offer(&it.proposals, &it.spi_in.to_be_bytes()));
+        if !first {
+            payloads.push(Payload::Nonce(it.nonce.clone()));
+        }
+        if let Some(secret) = &it.secret {
+            payloads
+                .push(Payload::KeyExchange { group: secret.group().id(), data: secret.public().to_vec() });
+        }
+        payloads.push(Payload::TsI(it.local_ts.clone()));
+        payloads.push(Payload::TsR(it.remote_ts.clone()));
+    }
+
+    /// Sends CREATE_CHILD_SA for a new child.
+    pub(crate) fn send_new_child(&mut self, core: &mut Core, wish: Wish) {
+        // The same child is not made twice.
+        let exists = self.children.iter().any(|child| child.is_up() && child.config.name == wish.config.name);
+        if exists && wish.trigger.is_none() {
+            core.outcome(&wish.tags, Ok(()));
+            return;
+        }
+        let tags = wish.tags.clone();
+        log!(core, Ike, 0, self, "establishing CHILD_SA {}", wish.config.name);
+        match self.make_offer(core, wish, None, false) {
+            Ok(it) => {
+                let mut payloads = Vec::new();
+                self.offer_payloads(&it, false, &mut payloads);
+                self.request(core, ExchangeType::CREATE_CHILD_SA, &payloads, Active::Child(Box::new(it)));
+            }
+            Err(reason) => core.outcome(&tags, Err(reason)),
+        }
+    }
+
+    /// Sends CREATE_CHILD_SA with REKEY_SA.
+    pub(crate) fn send_rekey_child(&mut self, core: &mut Core, id: u32, group: Option<u16>) {
+        let Some(child) = self.child_mut(id).filter(|child| child.state == ChildState::Installed) else {
+            return;
+        };
+        child.state = ChildState::Rekeying;
+        child.rekey_at = None;
+        let (label, spi_in, config) = (child.label(), child.spi_in, Arc::clone(&child.config));
+        log!(core, Ike, 0, self, "establishing CHILD_SA {label} reqid rekeying");
+        let wish = Wish { config, tags: Vec::new(), trigger: None, attempts: 0, group };
+        match self.make_offer(core, wish, Some(id), false) {
+            Ok(it) => {
+                // RFC 7296 §1.3.3: the SPI is the one that we receive on.
+                let mut payloads = vec![Payload::Notify {
+                    protocol: 3,
+                    spi: spi_in.to_be_bytes().to_vec(),
+                    kind: NotifyType::REKEY_SA,
+                    data: Vec::new(),
+                }];
+                self.offer_payloads(&it, false, &mut payloads);
+                self.request(core, ExchangeType::CREATE_CHILD_SA, &payloads, Active::Child(Box::new(it)));
+            }
+            Err(reason) => {
+                log!(core, Ike, 1, self, "rekeying failed: {reason}");
+                self.rekey_later(core, id);
+            }
+        }
+    }
+
+    /// The answer to CREATE_CHILD_SA for a new or rekeyed child.
+    pub(crate) fn on_child_response(&mut self, core: &mut Core, it: ChildOffer, mut message: Message) {
+        let Some((kind, data)) = message.error() else {
+            let nonce = message.nonce();
+            let result = match nonce {
+                Some(nr) if crate::sa::init_i::nonce_fits(&nr, 0) => {
+                    let ni = it.nonce.clone();
+                    self.accept_child(core, &it, &mut message, (&ni, &nr))
+                }
+                _ => Err(syntax("CREATE_CHILD_SA response without a nonce")),
+            };
+            if let Err(reason) = result {
+                // The peer has installed what we cannot use.
+                let spi = it.spi_in;
+                self.child_failed(core, it, reason);
+                self.queue.push_back(Task::DeleteSpi { spi });
+            }
+            return;
+        };
+        let group = (kind == NotifyType::INVALID_KE_PAYLOAD).then(|| wanted_group(data)).flatten();
+        log!(core, Ike, 1, self, "received {} notify error", notify_name(kind));
+        core.release_esp_spi(it.spi_in);
+        if let Some(wanted) = group {
+            let ours = it
+                .proposals
+                .iter()
+                .any(|p| p.of_kind(TransformType::KeyExchange).any(|transform| transform.id == wanted));
+            let sent = it.secret.as_ref().map(|secret| secret.group().id());
+            if !ours || sent == Some(wanted) || it.wish.attempts >= MAX_ATTEMPTS {
+                return self.child_failed(core, it, Reason::InvalidKe { wanted });
+            }
+            let mut wish = it.wish;
+            wish.attempts += 1;
+            wish.group = Some(wanted);
+            match it.rekeys {
+                None => self.queue.push_front(Task::Child(wish)),
+                Some(id) => {
+                    if let Some(child) = self.child_mut(id) {
+                        child.state = ChildState::Installed;
+                    }
+                    self.queue.push_front(Task::RekeyChild { id, group: Some(wanted) });
+                }
+            }
+            return;
+        }
+        match (kind, it.rekeys) {
+            (NotifyType::TEMPORARY_FAILURE, Some(id)) => {
+                if let Some(child) = self.child_mut(id) {
+                    child.state = ChildState::Installed;
+                }
+                self.rekey_later(core, id);
+            }
+            (NotifyType::TEMPORARY_FAILURE, None) if it.wish.attempts < MAX_ATTEMPTS => {
+                let mut wish = it.wish;
+                wish.attempts += 1;
+                self.queue.push_back(Task::Child(wish));
+                let wait = Duration::from_secs(1) + core.random_duration(Duration::from_secs(4));
+                self.retry_at = Some(core.now + wait);
+            }
+            (NotifyType::CHILD_SA_NOT_FOUND, Some(id)) => {
+                // RFC 7296 §2.25.1: the peer no longer has it; make it anew.
+                let wish = Wish { group: None, attempts: 0, ..it.wish };
+                self.drop_child(core, id);
+                self.queue.push_front(Task::Child(wish));
+            }
+            _ => {
+                let reason = self.refusal(kind, &it);
+                self.child_failed(core, it, reason);
+            }
+        }
+    }
+
+    /// What an error notify of the peer means for an offer.
+    pub(crate) fn refusal(&self, kind: NotifyType, it: &ChildOffer) -> Reason {
+        match kind {
+            NotifyType::NO_PROPOSAL_CHOSEN => {
+                Reason::NoProposal { protocol: "ESP", ours: it.proposals.clone(), theirs: Vec::new() }
+            }
+            NotifyType::TS_UNACCEPTABLE | NotifyType::SINGLE_PAIR_REQUIRED => Reason::TsUnacceptable {
+                ours: (it.local_ts.clone(), it.remote_ts.clone()),
+                theirs: (Vec::new(), Vec::new()),
+            },
+            NotifyType::INTERNAL_ADDRESS_FAILURE => Reason::NoVirtualIp,
+            NotifyType::NO_ADDITIONAL_SAS => Reason::NoAdditionalSas,
+            NotifyType::CHILD_SA_NOT_FOUND => Reason::ChildNotFound,
+            NotifyType::TEMPORARY_FAILURE => Reason::TemporaryFailure,
+            notify => Reason::PeerNotify { notify, exchange: "the request for a CHILD_SA" },
+        }
+    }
+
+    /// Takes a positive answer into use: proposal, key exchange, selectors, installation.
+    pub(crate) fn accept_child(
+        &mut self,
+        core: &mut Core,
+        it: &ChildOffer,
+        message: &mut Message,
+        (ni, nr): (&[u8], &[u8]),
+    ) -> Fatal<()> {
+        let missing = |what: &str| syntax(&format!("answer for a CHILD_SA without {what}"));
+        let answer = message.sa().ok_or_else(|| missing("SA"))?;
+        let ts_i = message.ts_i().ok_or_else(|| missing("TSi"))?;
+        let ts_r = message.ts_r().ok_or_else(|| missing("TSr"))?;
+        let proposal = self.accept_answer(core, "ESP", &it.proposals, &answer)?;
+        let suite = ChildSuite::of(&proposal).ok_or_else(|| syntax("the chosen proposal is incomplete"))?;
+        let spi_out = answer
+            .first()
+            .and_then(|one| <[u8; 4]>::try_from(one.spi.as_slice()).ok())
+            .map(u32::from_be_bytes)
+            .filter(|spi| *spi > 255)
+            .ok_or_else(|| syntax("the chosen proposal has no SPI"))?;
+        let shared = match (suite.ke, &it.secret, message.ke()) {
+            (None, ..) => None,
+            (Some(ke), Some(secret), Some((group, public)))
+                if group == ke.id && group == secret.group().id() =>
+            {
+                let agreed = secret.agree(&public);
+                Some(agreed.map_err(|error| Reason::BadKeyExchange { detail: error.to_string() })?)
+            }
+            _ => return Err(syntax("key exchange of the answer does not fit")),
+        };
+        // The assigned address may have made it narrower than what we offered.
+        let local_offer = if it.rekeys.is_none() && !self.local_vips.is_empty() {
+            resolve(&it.wish.config.local_ts, &self.local_hosts())
+        } else {
+            it.local_ts.clone()
+        };
+        let local_ts = narrow(&local_offer, &ts_i);
+        let remote_ts = narrow(&it.remote_ts, &ts_r);
+        if local_ts.is_empty() || remote_ts.is_empty() {
+            log!(core, Ike, 1, self, "no acceptable traffic selectors found");
+            return Err(Reason::TsUnacceptable {
+                ours: (local_offer, it.remote_ts.clone()),
+                theirs: (ts_i, ts_r),
+            });
+        }
+        let new = NewChild {
+            config: Arc::clone(&it.wish.config),
+            suite,
+            spi_in: it.spi_in,
+            spi_out,
+            local_ts,
+            remote_ts,
+            replaces: it.rekeys,
+            asked: true,
+            tags: it.wish.tags.clone(),
+        };
+        self.install_child(core, new, shared.as_ref(), ni, nr).map(drop)
+    }
+
+    /// An offer came to nothing.
+    pub(crate) fn child_failed(&mut self, core: &mut Core, it: ChildOffer, reason: Reason) {
+        core.release_esp_spi(it.spi_in);
+        log!(core, Ike, 1, self, "CHILD_SA {}: {reason}", it.wish.config.name);
+        core.event(Event::Failure {
+            conn: Some(Arc::clone(&self.conn.name)),
+            child: Some(Arc::clone(&it.wish.config.name)),
+            peer: self.peer_addr(),
+            reason: reason.clone(),
+        });
+        if let Some(id) = it.rekeys {
+            if let Some(child) = self.child_mut(id) {
+                child.state = ChildState::Installed;
+            }
+            self.rekey_later(core, id);
+            return;
+        }
+        core.outcome(&it.wish.tags, Err(reason));
+        self.close_if_useless(core);
+    }
+
+    /// An IKE_SA that we made for a child, and that has none and awaits none, goes again.
+    pub(crate) fn close_if_useless(&mut self, core: &mut Core) {
+        let more = self.queue.iter().any(|task| matches!(task, Task::Child(_)));
+        if !self.is_established() || !self.children.is_empty() || more {
+            return;
+        }
+        if self.initiator || core.settings.close_ike_on_child_failure {
+            log!(core, Ike, 1, self, "closing IKE_SA due CHILD_SA setup failure");
+            self.queue.push_back(Task::DeleteIke);
+            self.pump(core);
+        } else {
+            log!(core, Ike, 1, self, "failed to establish CHILD_SA, keeping IKE_SA");
+        }
+    }
+
+    /// A rekeying did not work out: again in a while, as long as the lifetime allows.
+    pub(crate) fn rekey_later(&mut self, core: &mut Core, id: u32) {
+        let wait = Duration::from_secs(2) + core.random_duration(Duration::from_secs(10));
+        let at = core.now + wait;
+        let Some(child) = self.child_mut(id) else { return };
+        child.state = ChildState::Installed;
+        child.rekey_at = Some(at);
+        log!(core, Ike, 1, self, "CHILD_SA rekeying failed, trying again in {} seconds", wait.as_secs());
+    }
+
+    /// For log lines about selectors that do not meet.
+    pub(crate) fn log_selectors(&self, core: &mut Core, theirs: (&[Selector], &[Selector])) {
+        log!(core, Ike, 1, self, "traffic selectors {} === {} unacceptable", show(theirs.0), show(theirs.1));
+    }
+}
+
+/// `dynamic` as the whole of a family, fixed selectors of that family as they are.
+fn any_host(specs: &[adit_ipsec::SelectorSpec], any: std::net::IpAddr) -> Vec<Selector> {
+    specs
+        .iter()
+        .filter_map(|spec| match spec {
+            adit_ipsec::SelectorSpec::Dynamic { protocol, start_port, end_port } => {
+                let all = if any.is_ipv4() { Selector::any_v4() } else { Selector::any_v6() };
+                Selector::new(*protocol, *start_port, *end_port, all.start(), all.end())
+            }
+            adit_ipsec::SelectorSpec::Fixed(selector) => {
+                (selector.is_v4() == any.is_ipv4()).then_some(*selector)
+            }
+        })
+        .collect()
+}
+
+/// The children that a connection wants when only its name is given.
+pub(crate) fn wishes_for_all(children: &[Arc<ChildConfig>], tag: u64) -> Vec<Wish> {
+    children
+        .iter()
+        .enumerate()
+        .map(|(n, config)| Wish {
+            config: Arc::clone(config),
+            tags: if n == 0 { vec![tag] } else { Vec::new() },
+            trigger: None,
+            attempts: 0,
+            group: None,
+        })
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! Keys of a CHILD_SA, its installation, and what follows from that (RFC 7296 §2.17, §2.8).
+
+use std::sync::Arc;
+
+use adit_crypto::{Encryption, Integrity, Secret, kdf};
+use adit_ipsec::{ChildSa, SaKeys, Selector};
+use adit_wire::{ExchangeType, NotifyType, Payload};
+
+use crate::action::Action;
+use crate::config::ChildConfig;
+use crate::core::{Core, Wait, log};
+use crate::event::{ChildKeysExport, Event};
+use crate::reason::Reason;
+use crate::sa::child::show;
+use crate::sa::proposals::ChildSuite;
+use crate::sa::seal::crypto;
+use crate::sa::{Child, Fatal, IkeSa, Step, Task};
+use crate::view::ChildState;
+
+/// A CHILD_SA that is negotiated and not installed yet.
+pub(crate) struct NewChild {
+    pub config: Arc<ChildConfig>,
+    pub suite: ChildSuite,
+    pub spi_in: u32,
+    pub spi_out: u32,
+    pub local_ts: Vec<Selector>,
+    pub remote_ts: Vec<Selector>,
+    pub replaces: Option<u32>,
+    /// We are the initiator of the exchange.
+    pub asked: bool,
+    pub tags: Vec<u64>,
+}
+
+impl IkeSa {
+    /// Derives the keys of a CHILD_SA and asks for its installation. The id is that of the new child.
+    pub(crate) fn install_child(
+        &mut self,
+        core: &mut Core,
+        new: NewChild,
+        shared: Option<&Secret>,
+        ni: &[u8],
+        nr: &[u8],
+    ) -> Fatal<u32> {
+        let keys = self.keys.as_ref().ok_or_else(|| crypto("no keys"))?;
+        let suite = new.suite;
+        let encr = Encryption::from_id(suite.encr.id, suite.encr.key_bits)
+            .ok_or_else(|| crypto("the negotiated ESP encryption is not served"))?;
+        let integ = match suite.integ {
+            None => None,
+            Some(transform) => Some(
+                Integrity::from_id(transform.id)
+                    .ok_or_else(|| crypto("the negotiated ESP integrity is not served"))?,
+            ),
+        };
+        let derived = kdf::child_keys(keys.prf, &keys.sk_d, shared, ni, nr, encr, integ).map_err(crypto)?;
+        let direction = |encr_key: &Secret, integ_key: &Secret| SaKeys {
+            encr: suite.encr.id,
+            encr_key_bits: suite.encr.key_bits,
+            integ: suite.integ.map_or(0, |transform| transform.id),
+            encr_key: encr_key.as_bytes().to_vec(),
+            integ_key: integ_key.as_bytes().to_vec(),
+        };
+        let to_responder = direction(&derived.encr_i, &derived.integ_i);
+        let to_initiator = direction(&derived.encr_r, &derived.integ_r);
+        let (keys_out, keys_in) =
+            if new.asked { (to_responder, to_initiator) } else { (to_initiator, to_responder) };
+
+        let id = core.next_child_id();
+        let reqid = new
+            .replaces
+            .and_then(|old| self.child(old))
+            .map(|old| old.reqid)
+            .or_else(|| (new.config.reqid != 0).then_some(new.config.reqid))
+            .unwrap_or_else(|| core.next_reqid());
+        // RFC 7296 §2.8: the responder of a rekeying does not send on the new SA before it knows that the initiator
+        // has it.
+        let outbound_ready = new.asked || new.replaces.is_none();
+        let sa = ChildSa {
+            id,
+            reqid,
+            name: Arc::clone(&new.config.name),
+            ike_name: Arc::clone(&self.conn.name),
+            mode: new.config.mode,
+            spi_in: new.spi_in,
+            spi_out: new.spi_out,
+            keys_in,
+            keys_out,
+            local_ts: new.local_ts.clone(),
+            remote_ts: new.remote_ts.clone(),
+            local: self.path.local,
+            remote: self.path.remote,
+            udp_encap: self.nat.any(),
+            esn: suite.esn,
+            replay_window: new.config.replay_window,
+            virtual_ips: self.local_vips.clone(),
+            outbound_ready,
+            replaces: new.replaces,
+        };
+        if core.settings.export_keys {
+            let secret = |bytes: &[u8]| Secret::from(bytes);
+            core.event(Event::ChildKeys(Box::new(ChildKeysExport {
+                local: sa.local,
+                remote: sa.remote,
+                spi_in: sa.spi_in,
+                spi_out: sa.spi_out,
+                encr: suite.encr.id,
+                encr_key_bits: suite.encr.key_bits,
+                integ: sa.keys_in.integ,
+                encr_in: secret(&sa.keys_in.encr_key),
+                integ_in: secret(&sa.keys_in.integ_key),
+                encr_out: secret(&sa.keys_out.encr_key),
+                integ_out: secret(&sa.keys_out.integ_key),
+            })));
+        }
+        self.children.push(Child {
+            id,
+            config: new.config,
+            reqid,
+            state: ChildState::Installing,
+            spi_in: new.spi_in,
+            spi_out: new.spi_out,
+            suite,
+            local_ts: new.local_ts.into_boxed_slice(),
+            remote_ts: new.remote_ts.into_boxed_slice(),
+            installed_at: None,
+            rekey_at: None,
+            expire_at: None,
+            remove_at: None,
+            idle_at: None,
+            asked: new.asked,
+            tags: new.tags,
+            delete_tags: Vec::new(),
+            replaces: new.replaces,
+            replaced_by: None,
+            outbound_pending: !outbound_ready,
+        });
+        core.child_owner.insert(id, self.id);
+        core.ask(self.id, Wait::Install { child: id }, Action::InstallChild(Box::new(sa)));
+        Ok(id)
+    }
+
+    /// The data plane's word on a child.
+    pub(crate) fn on_installed(&mut self, core: &mut Core, id: u32, result: Result<(), String>) {
+        let Some(child) = self.child(id).filter(|child| child.state == ChildState::Installing) else {
+            return;
+        };
+        let asked = child.asked;
+        match result {
+            Ok(()) => {
+                self.child_is_up(core, id);
+                if !asked {
+                    self.answer_installed(core, id, None);
+                }
+            }
+            Err(detail) => {
+                log!(core, Ike, 1, self, "unable to install inbound and outbound IPsec SA (SAD): {detail}");
+                let reason = Reason::InstallFailed { detail };
+                core.event(Event::Failure {
+                    conn: Some(Arc::clone(&self.conn.name)),
+                    child: self.child(id).map(|child| Arc::clone(&child.config.name)),
+                    peer: self.peer_addr(),
+                    reason: reason.clone(),
+                });
+                if asked {
+                    self.asked_install_failed(core, id, reason);
+                } else {
+                    self.drop_child(core, id);
+                    self.answer_installed(core, id, Some(reason));
+                }
+            }
+        }
+        self.pump(core);
+    }
+
+    /// The peer has installed what we cannot: it must go there, too.
+    fn asked_install_failed(&mut self, core: &mut Core, id: u32, reason: Reason) {
+        let Some(child) = self.child_mut(id) else { return };
+        let tags = std::mem::take(&mut child.tags);
+        let (spi, replaces) = (child.spi_in, child.replaces);
+        self.drop_child(core, id);
+        core.outcome(&tags, Err(reason));
+        self.queue.push_back(Task::DeleteSpi { spi });
+        match replaces {
+            Some(old) => self.rekey_later(core, old),
+            None => self.close_if_useless(core),
+        }
+    }
+
+    /// Continues the answer that waited for an installation.
+    fn answer_installed(&mut self, core: &mut Core, id: u32, failed: Option<Reason>) {
+        let waits = |step: &Step| matches!(step, Step::AuthInstall { child } | Step::CreateInstall { child } if *child == id);
+        let Some(mut passive) = self.passive.take_if(|passive| waits(&passive.step)) else { return };
+        let during_auth = matches!(passive.step, Step::AuthInstall { .. });
+        if failed.is_some() {
+            // What the child would have been is taken back; the rest of IKE_AUTH stands.
+            passive.payloads.retain(|payload| {
+                !(matches!(payload, Payload::Sa(_) | Payload::TsI(_) | Payload::TsR(_))
+                    || (!during_auth && !matches!(payload, Payload::Notify { .. })))
+            });
+            let kind =
+                if during_auth { NotifyType::NO_PROPOSAL_CHOSEN } else { NotifyType::TEMPORARY_FAILURE };
+            passive.payloads.push(Payload::notify(kind, Vec::new()));
+        }
+        if during_auth {
+            self.complete_auth(core, passive.mid, passive.payloads);
+        } else {
+            self.respond(core, ExchangeType::CREATE_CHILD_SA, passive.mid, passive.payloads);
+        }
+    }
+
+    fn child_is_up(&mut self, core: &mut Core, id: u32) {
+        let now = core.now;
+        let Some(config) = self.child(id).map(|child| Arc::clone(&child.config)) else { return };
+        let jitter = core.random_duration(config.rand_time);
+        let Some(child) = self.child_mut(id) else { return };
+        child.state = ChildState::Installed;
+        child.installed_at = Some(now);
+        if !config.rekey_time.is_zero() {
+            child.rekey_at = Some(now + config.rekey_time.saturating_sub(jitter));
+        }
+        if !config.life_time.is_zero() {
+            child.expire_at = Some(now + config.life_time);
+        }
+        if !config.inactivity.is_zero() {
+            child.idle_at = Some(now + config.inactivity);
+        }
+        let tags = std::mem::take(&mut child.tags);
+        let (replaces, asked) = (child.replaces, child.asked);
+        let text = format!(
+            "{}CHILD_SA {} established with SPIs {:08x}_i {:08x}_o and TS {} === {}",
+            if child.outbound_pending { "inbound " } else { "" },
+            child.label(),
+            child.spi_in,
+            child.spi_out,
+            show(&child.local_ts),
+            show(&child.remote_ts)
+        );
+        log!(core, Ike, 0, self, "{text}");
+        match replaces {
+            None => core.event(Event::ChildUp { ike: self.id, id }),
+            Some(old) => {
+                if let Some(child) = self.child_mut(old) {
+                    child.state = ChildState::Rekeyed;
+                    child.replaced_by = Some(id);
+                    child.rekey_at = None;
+                    child.idle_at = None;
+                    if asked {
+                        child.expire_at = None;
+                    }
+                }
+                core.event(Event::ChildRekeyed { ike: self.id, old, new: id });
+                if asked {
+                    // RFC 7296 §2.8: who rekeyed deletes the old one.
+                    self.queue.push_front(Task::DeleteChild { id: old });
+                }
+            }
+        }
+        core.outcome(&tags, Ok(()));
+        self.reauth_done(core);
+    }
+}

@@ -1,0 +1,172 @@
+//! From the end of the handshake on: lifetimes, indexes, the queue of tasks, reauthentication.
+
+use std::sync::Arc;
+
+use adit_wire::{ExchangeType, Payload};
+
+use crate::core::{Core, log, peer_digest};
+use crate::event::Event;
+use crate::sa::{Active, IkeSa, Phase, Task, Wish};
+use crate::view::ChildState;
+
+impl IkeSa {
+    /// Both ends have proved themselves.
+    pub(crate) fn on_established(&mut self, core: &mut Core) {
+        self.leave_half_open(core, true);
+        self.established_at = Some(core.now);
+        log!(core, Ike, 0, self, "IKE_SA {} established between {}", self.label(), self.between());
+        self.set_lifetimes(core);
+        self.start_idle_timers(core);
+        core.event(Event::IkeEstablished { id: self.id });
+    }
+
+    /// Rekeying, reauthentication and the end, from the configuration.
+    pub(crate) fn set_lifetimes(&mut self, core: &mut Core) {
+        let conn = Arc::clone(&self.conn);
+        let now = core.now;
+        let mut hard = None;
+        if !conn.rekey_time.is_zero() {
+            let jitter = core.random_duration(conn.rand_time);
+            let wait = conn.rekey_time.saturating_sub(jitter);
+            log!(core, Ike, 1, self, "scheduling rekeying in {}s", wait.as_secs());
+            self.rekey_at = Some(now + wait);
+            hard = Some(conn.rekey_time + conn.over_time);
+        }
+        if !conn.reauth_time.is_zero() && self.initiator {
+            let jitter = core.random_duration(conn.rand_time);
+            let wait = conn.reauth_time.saturating_sub(jitter);
+            log!(core, Ike, 1, self, "scheduling reauthentication in {}s", wait.as_secs());
+            self.reauth_at = Some(now + wait);
+            let limit = conn.reauth_time + conn.over_time;
+            hard = Some(hard.map_or(limit, |hard| hard.min(limit)));
+        }
+        if let Some(hard) = hard {
+            log!(core, Ike, 1, self, "maximum IKE_SA lifetime {}s", hard.as_secs());
+            self.expire_at = Some(now + hard);
+        }
+    }
+
+    pub(crate) fn start_idle_timers(&mut self, core: &Core) {
+        if !self.conn.dpd_delay.is_zero() {
+            self.dpd_at = Some(core.now + self.conn.dpd_delay);
+        }
+        if self.nat.local && !core.settings.keep_alive.is_zero() {
+            self.keepalive_at = Some(core.now + core.settings.keep_alive);
+        }
+    }
+
+    /// No longer counts as half-open. Late duplicates of its first message are remembered for a while.
+    pub(crate) fn leave_half_open(&mut self, core: &mut Core, established: bool) {
+        self.half_open_until = None;
+        if let Some(ip) = self.half_open_ip.take() {
+            core.half_open_down(ip);
+        }
+        if let Some(digest) = self.init_digest.take() {
+            core.init_requests.remove(&digest);
+            if established {
+                core.init_requests.insert(digest, 0);
+                core.init_done.push_back((core.now, digest));
+            }
+        }
+    }
+
+    /// Enters the peer's identity into the index.
+    pub(crate) fn remember_peer(&mut self, core: &mut Core) {
+        let key = peer_digest(&self.local_id, self.peer_identity());
+        self.peer_key = Some(key);
+        core.by_peer.insert((key, self.id));
+    }
+
+    pub(crate) fn forget_peer(&mut self, core: &mut Core) {
+        if let Some(key) = self.peer_key.take() {
+            core.by_peer.remove(&(key, self.id));
+        }
+    }
+
+    /// Starts waiting tasks as long as nothing is in flight.
+    pub(crate) fn pump(&mut self, core: &mut Core) {
+        while self.window.request.is_none() && matches!(self.active, Active::None) {
+            let usable = match self.phase {
+                Phase::Established => true,
+                Phase::Rekeyed => matches!(self.queue.front(), Some(Task::DeleteIke)),
+                _ => false,
+            };
+            if !usable {
+                return;
+            }
+            let held = self.retry_at.is_some_and(|at| core.now < at);
+            let next = self.queue.iter().position(|task| !(held && matches!(task, Task::Child(_))));
+            let Some(task) = next.and_then(|at| self.queue.remove(at)) else { return };
+            self.start(core, task);
+        }
+    }
+
+    fn start(&mut self, core: &mut Core, task: Task) {
+        match task {
+            Task::Child(wish) => self.send_new_child(core, wish),
+            Task::RekeyChild { id, group } => self.send_rekey_child(core, id, group),
+            Task::RekeyIke { group } => self.send_ike_rekey(core, group),
+            Task::DeleteChild { id } => self.send_delete_child(core, id),
+            Task::DeleteSpi { spi } => {
+                log!(core, Ike, 1, self, "sending DELETE for ESP CHILD_SA with SPI {spi:08x}");
+                let payload = Payload::Delete { protocol: 3, spis: vec![spi.to_be_bytes().to_vec()] };
+                let active = Active::DeleteChild { ids: Vec::new() };
+                self.request(core, ExchangeType::INFORMATIONAL, &[payload], active);
+            }
+            Task::DeleteIke => self.send_delete_ike(core),
+            Task::Dpd => {
+                log!(core, Ike, 1, self, "sending DPD request");
+                self.request(core, ExchangeType::INFORMATIONAL, &[], Active::Dpd);
+            }
+        }
+    }
+
+    /// Time to reauthenticate: a second IKE_SA with the same children, then this one goes.
+    pub(crate) fn reauthenticate(&mut self, core: &mut Core) {
+        self.reauth_at = None;
+        let wishes: Vec<Wish> = self
+            .children
+            .iter()
+            .filter(|child| child.is_up())
+            .map(|child| Wish {
+                config: Arc::clone(&child.config),
+                tags: Vec::new(),
+                trigger: None,
+                attempts: 0,
+                group: None,
+            })
+            .collect();
+        log!(core, Ike, 0, self, "reauthenticating IKE_SA {}", self.label());
+        if wishes.is_empty() {
+            return self.delete_with(core, None);
+        }
+        // The configuration may have changed since.
+        let current = core.config.connections.iter().find(|conn| conn.name == self.conn.name);
+        let conn = current.map_or_else(|| Arc::clone(&self.conn), Arc::clone);
+        if core.settings.make_before_break {
+            let mut sa = Self::initiate(core, conn, wishes);
+            sa.reauth_of = Some(self.id);
+            core.adopt(sa);
+        } else {
+            for wish in wishes {
+                core.reinitiate.push(crate::core::Reinitiate {
+                    conn: Arc::clone(&conn.name),
+                    child: Arc::clone(&wish.config.name),
+                });
+            }
+            self.delete_with(core, None);
+        }
+    }
+
+    /// The first child of a reauthenticated IKE_SA is up: its predecessor goes.
+    pub(crate) fn reauth_done(&mut self, core: &mut Core) {
+        let Some(old) = self.reauth_of else { return };
+        let waiting = self.queue.iter().any(|task| matches!(task, Task::Child(_)))
+            || self.children.iter().any(|child| child.state == ChildState::Installing);
+        if waiting {
+            return;
+        }
+        self.reauth_of = None;
+        core.with(old, |sa, core| sa.delete_with(core, Some(crate::Reason::Reauthenticated)));
+    }
+}

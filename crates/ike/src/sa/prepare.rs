@@ -1,0 +1,118 @@
+//! Before the first message: which address to send to, and from which.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::action::{Action, Path};
+use crate::config::{Connection, HostSpec};
+use crate::core::{Core, Wait};
+use crate::reason::Reason;
+use crate::sa::{IkeSa, Phase, Task, Wish};
+
+/// The step that waits for the outside.
+pub(crate) struct Preparing {
+    /// Local addresses that the connection allows, of the peer's family.
+    among: Vec<IpAddr>,
+}
+
+fn unspecified(port: u16) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)
+}
+
+impl IkeSa {
+    /// A new IKE_SA as initiator; its first question is asked at once.
+    pub(crate) fn initiate(core: &mut Core, conn: Arc<Connection>, wishes: Vec<Wish>) -> Box<Self> {
+        let path = Path { local: unspecified(conn.local_port), remote: unspecified(conn.remote_port) };
+        let id = core.next_sa_id();
+        let mut sa = Box::new(Self::new(id, conn, true, path, core.now));
+        sa.spi_i = core.new_ike_spi();
+        sa.queue.extend(wishes.into_iter().map(Task::Child));
+        sa.restart(core);
+        sa
+    }
+
+    /// Starts the initiation from the beginning: names are resolved again, too.
+    pub(crate) fn restart(&mut self, core: &mut Core) {
+        self.window = crate::sa::Window::default();
+        self.keys = None;
+        self.nat = crate::sa::Nat::default();
+        self.phase = Phase::Preparing(Box::new(Preparing { among: Vec::new() }));
+        self.path.local = unspecified(self.conn.local_port);
+        self.path.remote = SocketAddr::new(self.path.remote.ip(), self.conn.remote_port);
+        let target = self.conn.remote_addrs.iter().find_map(|spec| match spec {
+            HostSpec::Addr(addr) => Some(Ok(*addr)),
+            HostSpec::Name(name) => Some(Err(name.clone())),
+            _ => None,
+        });
+        match target {
+            Some(Ok(addr)) => self.on_remote(core, addr),
+            Some(Err(name)) => core.ask(self.id, Wait::Resolve, Action::Resolve { name }),
+            None => self.fail(core, Reason::NoRemoteAddress),
+        }
+    }
+
+    pub(crate) fn on_resolved(&mut self, core: &mut Core, addresses: &[IpAddr]) {
+        if !matches!(self.phase, Phase::Preparing(_)) {
+            return;
+        }
+        // Families that the configured local addresses rule out are of no use.
+        let usable = |addr: &&IpAddr| {
+            self.conn.local_addrs.iter().all(|spec| !matches!(spec, HostSpec::Addr(_)))
+                || self
+                    .conn
+                    .local_addrs
+                    .iter()
+                    .any(|spec| matches!(spec, HostSpec::Addr(own) if own.is_ipv4() == addr.is_ipv4()))
+        };
+        match addresses.iter().find(usable) {
+            Some(addr) => self.on_remote(core, *addr),
+            None => {
+                let name = self
+                    .conn
+                    .remote_addrs
+                    .iter()
+                    .find_map(|spec| match spec {
+                        HostSpec::Name(name) => Some(name.clone()),
+                        _ => None,
+                    })
+                    .unwrap_or_default();
+                self.fail(core, Reason::NameUnresolved { name });
+            }
+        }
+    }
+
+    fn on_remote(&mut self, core: &mut Core, remote: IpAddr) {
+        self.path.remote = SocketAddr::new(remote, self.conn.remote_port);
+        let among: Vec<IpAddr> = self
+            .conn
+            .local_addrs
+            .iter()
+            .filter_map(|spec| match spec {
+                HostSpec::Addr(addr) if addr.is_ipv4() == remote.is_ipv4() => Some(*addr),
+                _ => None,
+            })
+            .collect();
+        self.phase = Phase::Preparing(Box::new(Preparing { among: among.clone() }));
+        core.ask(self.id, Wait::Source, Action::SourceAddress { remote, among });
+    }
+
+    pub(crate) fn on_source(&mut self, core: &mut Core, source: Result<IpAddr, String>) {
+        let Phase::Preparing(preparing) = &self.phase else { return };
+        let configured = preparing.among.clone();
+        let remote = self.path.remote.ip();
+        let chosen = match source {
+            Err(detail) => Err(detail),
+            Ok(addr) if !configured.is_empty() && !configured.contains(&addr) => {
+                Err(format!("the host sends to {remote} from {addr}"))
+            }
+            Ok(addr) => Ok(addr),
+        };
+        match chosen {
+            Ok(addr) => {
+                self.path.local = SocketAddr::new(addr, self.conn.local_port);
+                self.start_init(core);
+            }
+            Err(detail) => self.fail(core, Reason::LocalAddrMissing { configured, remote, detail }),
+        }
+    }
+}
