@@ -38,6 +38,7 @@ usage: cargo xtask <chore>
   test [step…]                     everything (or these steps), as continuous integration does
   interop [filter]                 our daemon against strongSwan, in network namespaces
   fuzz [--seconds N] [target]      each fuzz target for N seconds (60)
+  fuzz target file                 repeats a finding
   bench [what]                     the benchmarks, in release
   packages                         install from Debian what the interop tests need
 ";

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use adit_crypto::{Secret, SeededRandom};
+use adit_eap::{ClientStep, EapClient, EapSecrets, EapServer, Method, ServerStep};
 use adit_ipsec::{Proposal, Protocol, Selector};
+use adit_pki::Certificate;
 use adit_vici::message::Message;
 use adit_wire::{
     ConfigKind, ExchangeType, Flags, Header, IdPayload, NotifyType, Payload, PayloadType, ProposalPayload,
@@ -14,7 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     wire()?;
     esp()?;
     vici()?;
-    conf()
+    conf()?;
+    pki()?;
+    eap()
 }
 
 fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
@@ -190,5 +195,74 @@ include conf.d/*.conf
         "references",
         "a { x = 1\n b { y = 2 } }\nc : a { x =\n d : a.b { z = \"q\" } }\ne : a, c {}\n",
     )?;
+    Ok(())
+}
+
+/// The certificates and keys of the pki crate's own tests.
+fn pki() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/pki/tests/data");
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let (Some(stem), Some(kind)) =
+            (path.file_stem().and_then(|s| s.to_str()), path.extension().and_then(|s| s.to_str()))
+        else {
+            continue;
+        };
+        let bytes = fs::read(&path)?;
+        match kind {
+            "pem" => {
+                let [certificate, ..] = &Certificate::from_pem_or_der(&bytes)?[..] else { continue };
+                write("pki", &format!("{stem}.der"), certificate.der())?;
+                if stem.starts_with("ed25519") {
+                    write("pki", &format!("{stem}.pem"), &bytes)?;
+                }
+            }
+            "key" | "der" => write("pki", &format!("{stem}.{kind}"), &bytes)?,
+            _ => {}
+        }
+    }
+    write("pki", "name.der", adit_ipsec::dn::parse("C=CH, O=Lab, OU=x, CN=rw, E=a@b.example")?)?;
+    write("pki", "name.txt", "C=CH, O=Lab, CN=*, E=a@b.example")?;
+    write("pki", "keyid.txt", "keyid:#0102ab")?;
+    Ok(())
+}
+
+struct Alice;
+
+impl EapSecrets for Alice {
+    fn password(&self, _: &[u8]) -> Option<Secret> {
+        Some(Secret::from(b"secret".to_vec()))
+    }
+}
+
+/// What both roles say in one conversation, and a few scripts of somebody between two honest ends.
+fn eap() -> Result<(), Box<dyn std::error::Error>> {
+    let mut rng = SeededRandom::new(1);
+    let mut server = EapServer::new(true, None, Method::MsChapV2);
+    let mut client = EapClient::new(b"alice".to_vec(), Secret::from(b"secret".to_vec()), None);
+    let (mut requests, mut responses) = (Vec::new(), Vec::new());
+    let mut step = server.start(&mut rng, &Alice);
+    loop {
+        let (ServerStep::Request(packet)
+        | ServerStep::Success { packet, .. }
+        | ServerStep::Failure { packet, .. }) = step;
+        requests.push(packet.clone());
+        let ClientStep::Response(answer) = client.receive(&packet, &mut rng) else { break };
+        responses.push(answer.clone());
+        step = server.receive(&answer, &mut rng, &Alice);
+    }
+    let join = |packets: &[Vec<u8>]| -> Vec<u8> {
+        packets.iter().flat_map(|p| [&[p.len() as u8], p.as_slice()].concat()).collect()
+    };
+    for (name, packets) in [("requests", &requests), ("responses", &responses)] {
+        write("eap", name, [vec![0x02], join(packets)].concat())?;
+        write("eap", &format!("{name}-mended"), [vec![0x12], join(packets)].concat())?;
+    }
+    write("eap", "honest", [0x03, 0, 0, 0, 0])?;
+    write("eap", "honest-known", [0x0d, 0, 0, 0, 0])?;
+    write("eap", "flipped", [0x03, 0, 0, 0, 1, 20, 1, 0])?;
+    write("eap", "cut", [0x03, 0, 0, 0, 0, 0x82, 30, 0])?;
+    write("eap", "longer", [0x03, 0, 0, 0x83, 4, 1, 2, 3, 4, 0, 0])?;
+    write("eap", "spliced", [0x03, 0, 0, 0, 0, 0x85, 12, 3, b'S', b'=', b'0'])?;
     Ok(())
 }
