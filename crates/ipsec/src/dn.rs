@@ -63,10 +63,16 @@ pub fn parse(text: &str) -> Result<Vec<u8>, String> {
         return Err(format!("a distinguished name of {} bytes is longer than any", text.len()));
     }
     let mut rdns = Vec::new();
+    let mut count = 0;
     for part in split(text) {
         let part = part.trim();
         if part.is_empty() {
             continue;
+        }
+        count += 1;
+        if count > MAX_ATTRIBUTES {
+            // It could be written, and then not read again.
+            return Err(format!("a distinguished name of more than {MAX_ATTRIBUTES} attributes"));
         }
         let (name, value) =
             part.split_once('=').ok_or_else(|| format!("'{part}' in '{text}' is not NAME=VALUE"))?;
@@ -308,6 +314,14 @@ mod tests {
         let der = parse("CN=x").unwrap();
         let long = [&[0x30, 0x81, der[1]], &der[2..]].concat();
         assert!(attributes(&der).is_some() && attributes(&long).is_none());
+    }
+
+    #[test]
+    fn what_can_be_written_can_be_read() {
+        let name = |count| vec!["CN=x"; count].join(", ");
+        let der = parse(&name(MAX_ATTRIBUTES)).unwrap();
+        assert_eq!(attributes(&der).unwrap().len(), MAX_ATTRIBUTES);
+        assert!(parse(&name(MAX_ATTRIBUTES + 1)).is_err());
     }
 
     #[test]

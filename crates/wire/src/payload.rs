@@ -286,7 +286,8 @@ fn emit_body(payload: &Payload, out: &mut Vec<u8>) -> Result<(), EmitError> {
             out.extend_from_slice(data);
         }
         Payload::Delete { protocol, spis } => {
-            let size = spis.first().map_or(0, Vec::len);
+            // The size is that of the protocol's SPIs even where there are none (RFC 7296 §3.11).
+            let size = spis.first().map_or(if *protocol == 1 { 0 } else { 4 }, Vec::len);
             if spis.iter().any(|s| s.len() != size) {
                 return Err(EmitError::Unrepresentable { what: "delete payload" });
             }

@@ -61,6 +61,13 @@ fn every_payload_survives_the_wire() {
 }
 
 #[test]
+fn a_delete_without_spis_has_the_size_of_its_protocols() {
+    let deletes = [1, 2, 3].map(|protocol| Payload::Delete { protocol, spis: vec![] });
+    let (first, body) = emit_payloads(&deletes).unwrap();
+    assert_eq!(parse_payloads(first, &body).unwrap(), deletes);
+}
+
+#[test]
 fn every_prefix_is_refused() {
     let message = emit_clear(&header(ExchangeType::IKE_SA_INIT), &every_payload()).unwrap();
     for cut in 0..message.len() {
