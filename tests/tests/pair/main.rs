@@ -14,6 +14,7 @@
 //! those only who are there.
 
 mod cases;
+mod collisions;
 mod failures;
 mod host;
 mod hostile;
