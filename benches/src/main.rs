@@ -17,6 +17,9 @@ const BENCHES: [Bench; 4] =
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted.iter().any(|argument| memory::row(argument)) {
+        return;
+    }
     if let Some(unknown) = wanted.iter().find(|name| !BENCHES.iter().any(|(known, _)| known == name)) {
         let known: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
         eprintln!("there is no benchmark \"{unknown}\"; there are: {}", known.join(", "));
