@@ -80,6 +80,14 @@ impl EapServer {
         self.told.as_deref().or(self.known.as_deref())
     }
 
+    /// Why the client is being refused, while its acknowledgement is awaited: many leave instead of sending it.
+    pub fn refusing(&self) -> Option<&EapError> {
+        match &self.state {
+            State::FailureAck { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The method this server authenticates with.
     pub fn method(&self) -> Method {
         self.method

@@ -51,12 +51,7 @@ impl Events {
 
     /// An IKE_SA is up or down.
     pub fn ike_updown(&self, up: bool, sa: &IkeSaSnapshot) {
-        self.send("ike-updown", || {
-            let children =
-                sa.children.iter().fold(Message::new(), |m, c| m.section(&child_section(c), child_fields(c)));
-            let fields = ike_fields(sa).section("child-sas", children);
-            Message::new().flag("up", up).section(&sa.name, fields)
-        });
+        self.send("ike-updown", || Message::new().flag("up", up).section(&sa.name, ike_fields(sa)));
     }
 
     /// An IKE_SA was replaced by rekeying or reauthentication.

@@ -342,19 +342,64 @@ impl IkeSa {
         kind: NotifyType,
         reason: Reason,
     ) {
-        core.event(Event::Failure {
-            conn: Some(Arc::clone(&self.conn.name)),
-            child: None,
-            peer: self.peer_addr(),
-            reason,
-        });
         log!(core, Ike, 1, self, "failed to establish CHILD_SA, keeping IKE_SA");
         payloads.push(Payload::notify(kind, Vec::new()));
         self.complete_auth(core, mid, payloads);
+        // After the IKE_SA is announced: that is the end of what failed before, and this is not before.
+        core.event(Event::Failure {
+            conn: Some(Arc::clone(&self.conn.name)),
+            child: self.only_child(),
+            peer: self.peer_addr(),
+            reason,
+        });
         if core.settings.close_ike_on_child_failure {
             log!(core, Ike, 1, self, "closing IKE_SA due CHILD_SA setup failure");
             self.queue.push_back(Task::DeleteIke);
         }
+    }
+
+    /// The child that a refused request was about, where there is no choice.
+    pub(crate) fn only_child(&self) -> Option<Arc<str>> {
+        match self.conn.children.as_slice() {
+            [child] => Some(Arc::clone(&child.name)),
+            _ => None,
+        }
+    }
+
+    /// A request that says that the client ends the handshake (RFC 7296 §2.21.2). It is protected but its sender not
+    /// authenticated: all it can end is this half-open IKE_SA, its own. Was it one?
+    pub(crate) fn on_client_gave_up(&mut self, core: &mut Core, mid: u32, message: &Message) -> bool {
+        if !message.has_notify(NotifyType::AUTHENTICATION_FAILED) {
+            return false;
+        }
+        log!(core, Ike, 1, self, "received AUTHENTICATION_FAILED notify error");
+        let reason = match &self.phase {
+            Phase::AuthR(auth) => self.refused_password(auth),
+            _ => None,
+        };
+        let (method, local) = (self.conn.local.method, self.local_id.clone());
+        let reason = reason.unwrap_or(Reason::AuthFailedByPeer { method, local });
+        self.respond(core, ExchangeType::INFORMATIONAL, mid, Vec::new());
+        self.fail(core, reason);
+        true
+    }
+
+    /// Why a client did not go on: many just stop when their password is refused.
+    pub(crate) fn half_open_reason(&self) -> Reason {
+        let refused = match &self.phase {
+            Phase::AuthR(auth) => self.refused_password(auth),
+            _ => None,
+        };
+        refused.unwrap_or(Reason::HalfOpenTimeout)
+    }
+
+    fn refused_password(&self, auth: &AuthR) -> Option<Reason> {
+        let RStep::Eap(server) = &auth.step else { return None };
+        let refusing = server.refusing()?;
+        Some(Reason::EapFailed {
+            identity: server.identity().map_or_else(|| self.remote_id.to_string(), printable),
+            detail: refusing.to_string(),
+        })
     }
 
     /// The last answer of IKE_AUTH.

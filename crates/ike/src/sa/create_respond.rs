@@ -228,7 +228,7 @@ impl IkeSa {
                     log!(core, Ike, 1, self, "refusing CHILD_SA: {reason}");
                     core.event(Event::Failure {
                         conn: Some(Arc::clone(&self.conn.name)),
-                        child: None,
+                        child: self.only_child(),
                         peer: self.peer_addr(),
                         reason,
                     });

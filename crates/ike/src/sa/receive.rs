@@ -60,7 +60,7 @@ impl IkeSa {
         if place == Place::OldRequest {
             // RFC 7383 §2.6: only the first fragment of a repeated request has the response repeated.
             if encrypted.fragment.is_none_or(|(number, _)| number == 1) {
-                self.answer_again(core, header.message_id);
+                self.answer_again(core, path, header.message_id);
             }
             return;
         }
@@ -122,7 +122,8 @@ impl IkeSa {
     fn admits(&self, exchange: ExchangeType) -> bool {
         match self.phase {
             Phase::Preparing(_) | Phase::Init(_) | Phase::AuthI(_) | Phase::Closed => false,
-            Phase::AuthR(_) => exchange == ExchangeType::IKE_AUTH,
+            // INFORMATIONAL only to hear that the client gives up, see `on_client_gave_up`.
+            Phase::AuthR(_) => exchange == ExchangeType::IKE_AUTH || exchange == ExchangeType::INFORMATIONAL,
             Phase::Established | Phase::Rekeyed | Phase::Deleting => {
                 exchange == ExchangeType::INFORMATIONAL || exchange == ExchangeType::CREATE_CHILD_SA
             }
@@ -195,6 +196,20 @@ impl IkeSa {
         }
         match (&self.phase, header.exchange) {
             (Phase::AuthR(_), ExchangeType::IKE_AUTH) => self.on_auth_request(core, mid, message),
+            (Phase::AuthR(_), ExchangeType::INFORMATIONAL) => {
+                if !self.on_client_gave_up(core, mid, &message) {
+                    core.stats.wrong_state += 1;
+                    log!(
+                        core,
+                        Ike,
+                        1,
+                        self,
+                        "request of exchange {} not allowed in this state",
+                        header.exchange.0
+                    );
+                    self.window.recv_next = mid;
+                }
+            }
             (Phase::Established | Phase::Rekeyed | Phase::Deleting, ExchangeType::INFORMATIONAL) => {
                 self.on_informational_request(core, mid, message)
             }

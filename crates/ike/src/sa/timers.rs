@@ -48,7 +48,7 @@ impl IkeSa {
         if due(self.half_open_until) {
             let ip = self.path.remote.ip();
             log!(core, Job, 1, self, "deleting half open IKE_SA {} with {ip} after timeout", self.label());
-            return self.fail(core, Reason::HalfOpenTimeout);
+            return self.fail(core, self.half_open_reason());
         }
         if due(self.expire_at) {
             self.expire_at = None;
