@@ -34,7 +34,9 @@ fn judged(roles: Roles, auth: Auth, suites: Option<(&str, &str)>) {
         }
     }
     let world = World::start(roles, &scenario);
-    let capture = Capture::start(&world.net.nat, "wan", &world.folder().join("wire.pcap"));
+    // where addresses are still as our key log has them
+    let device = if roles.rw == adit_testbed::Kind::Adit { "lan" } else { "wan" };
+    let capture = Capture::start(&world.net.nat, device, &world.folder().join("wire.pcap"));
     world.up();
     assert!(world.net.rw.pings(NODE, 3, 56));
     world.down(false);

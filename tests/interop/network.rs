@@ -148,7 +148,9 @@ fn with_both_families(roles: Roles) {
     assert!(virtual_ips[1].starts_with("fd00:3::"), "{virtual_ips:?}");
     world.reachable();
     // an IPv6 address may be tentative for its first moments
-    wait_for("an IPv6 ping through the tunnel", Duration::from_secs(5), || world.net.rw.ping(NODE6).then_some(()));
+    wait_for("an IPv6 ping through the tunnel", Duration::from_secs(5), || {
+        world.net.rw.ping(NODE6).then_some(())
+    });
     assert!(world.net.rw.pings(NODE6, 3, 56), "IPv6 pings lost");
     world.down(false);
     assert!(!world.net.rw.ping(NODE6));
@@ -194,7 +196,8 @@ fn with_three(roles: Roles) {
 
 fn with_raw_esp(roles: Roles) {
     let world = World::start(roles, &Scenario::new(Auth::Psk));
-    // a client on the gateway's own network
+    // a client on the gateway's own network, and no NAT
+    world.net.nat.sh("nft delete table ip nat");
     let client =
         Peer::start(roles.rw, &world.net.nat, &world.folder().join("near"), &Scenario::new(Auth::Psk).rw);
     let capture = Capture::start(&world.net.gw, "wan", &world.folder().join("wire.pcap"));
