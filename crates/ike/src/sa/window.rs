@@ -2,6 +2,7 @@
 
 use adit_wire::ExchangeType;
 
+use crate::action::Path;
 use crate::core::{Core, log};
 use crate::reason::Reason;
 use crate::sa::{IkeSa, Phase};
@@ -61,8 +62,9 @@ impl IkeSa {
         wait.saturating_sub(core.random_duration(jitter))
     }
 
-    /// Sends the last response again.
-    pub(crate) fn answer_again(&mut self, core: &mut Core, mid: u32) {
+    /// Sends the last response again, to where the question came from this time (RFC 7296 §2.11): a NAT may have moved
+    /// the peer in between. That alone moves nothing here, for an old question proves nothing.
+    pub(crate) fn answer_again(&mut self, core: &mut Core, path: Path, mid: u32) {
         core.stats.peer_retransmits += 1;
         let Some(answered) = self.window.answered.as_ref().filter(|answered| answered.mid == mid) else {
             return;
@@ -70,7 +72,7 @@ impl IkeSa {
         let packets = answered.packets.clone();
         log!(core, Ike, 1, self, "received retransmit of request with ID {mid}, retransmitting response");
         for packet in packets {
-            core.transmit(self.path, packet);
+            core.transmit(path, packet);
         }
         self.last_out = core.now;
     }
