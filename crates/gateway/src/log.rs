@@ -7,7 +7,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use adit_ike::Group;
 
@@ -52,8 +51,10 @@ pub(crate) struct SinkConfig {
     pub default: i8,
     /// Levels by group.
     pub levels: Vec<(Group, i8)>,
-    /// Prefix lines with date and time.
-    pub time: bool,
+    /// Prefix lines with the local time in this format of strftime.
+    pub time: Option<String>,
+    /// Digits of fractions of a second behind it: 0, 3 or 6.
+    pub precision: u8,
     /// Add `<connection|id>`.
     pub ike_name: bool,
 }
@@ -172,8 +173,8 @@ fn open(target: &Target) -> std::io::Result<Box<dyn Write + Send>> {
 
 fn render(sink: &mut Sink, line: &Line) -> std::io::Result<()> {
     let mut text = String::with_capacity(line.text.len() + 48);
-    if sink.config.time {
-        text.push_str(&timestamp());
+    if let Some(format) = &sink.config.time {
+        text.push_str(&timestamp(format, sink.config.precision));
         text.push(' ');
     }
     text.push_str("00[");
@@ -189,26 +190,16 @@ fn render(sink: &mut Sink, line: &Line) -> std::io::Result<()> {
     sink.out.flush()
 }
 
-/// UTC in RFC 3339 with milliseconds.
-fn timestamp() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (date, time) = civil(now.as_secs());
-    format!("{date}T{time}.{:03}Z", now.subsec_millis())
-}
-
-/// Date and time of day of unix seconds, by the days-from-civil arithmetic of the proleptic Gregorian calendar.
-pub(crate) fn civil(unix: u64) -> (String, String) {
-    let days = (unix / 86_400) as i64 + 719_468;
-    let era = days.div_euclid(146_097);
-    let doe = days.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let s = unix % 86_400;
-    (format!("{year:04}-{month:02}-{day:02}"), format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60))
+/// Local time; a format that cannot be followed gives RFC 3339.
+fn timestamp(format: &str, precision: u8) -> String {
+    let now = jiff::Zoned::now();
+    let fraction = match precision {
+        0 => "",
+        3 => "%.3f",
+        _ => "%.6f",
+    };
+    jiff::fmt::strtime::format(format!("{format}{fraction}"), &now)
+        .unwrap_or_else(|_| now.timestamp().to_string())
 }
 
 /// Longest text of one line; a peer's names are capped long before.
@@ -245,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn dates() {
-        assert_eq!(civil(0), ("1970-01-01".into(), "00:00:00".into()));
-        assert_eq!(civil(951_826_154).0, "2000-02-29");
-        assert_eq!(civil(1_795_468_178), ("2026-11-23".into(), "21:09:38".into()));
+    fn times_follow_the_configured_format() {
+        assert_eq!(timestamp("%H:%M:%S", 0).len(), "21:09:38".len());
+        assert_eq!(timestamp("%b %e %T", 3).len(), "Nov 23 21:09:38.000".len());
+        assert!(timestamp("%Q%!", 0).ends_with('Z'));
     }
 
     #[test]
@@ -260,7 +251,8 @@ mod tests {
             target: Target::File { path: path.clone(), append: false },
             default: 0,
             levels: vec![(Group::Ike, 1)],
-            time: false,
+            time: None,
+            precision: 0,
             ike_name: true,
         }]);
         assert!(failures.is_empty());

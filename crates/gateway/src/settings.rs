@@ -15,7 +15,8 @@ pub(crate) fn sinks(conf: &StrongswanConf) -> Vec<SinkConfig> {
         target: Target::Stdout,
         default: conf.journal.default,
         levels: levels(&conf.journal),
-        time: false,
+        time: None,
+        precision: 0,
         ike_name: true,
     }];
     sinks.extend(conf.filelogs.iter().map(|log| SinkConfig {
@@ -26,7 +27,8 @@ pub(crate) fn sinks(conf: &StrongswanConf) -> Vec<SinkConfig> {
         },
         default: log.levels.default,
         levels: levels(&log.levels),
-        time: log.time_format.is_some(),
+        time: log.time_format.clone(),
+        precision: log.time_precision,
         ike_name: log.ike_name,
     }));
     sinks

@@ -114,9 +114,9 @@ impl Store {
         self.connections.get(name).map(|c| &c.ike)
     }
 
-    /// All connections as configured, by name.
+    /// All connections as configured, in the order in which they were loaded.
     pub(crate) fn configured(&self) -> impl Iterator<Item = &Arc<swanctl::Connection>> {
-        self.connections.values().map(|c| &c.conf)
+        self.order.iter().filter_map(|name| self.connections.get(name)).map(|c| &c.conf)
     }
 
     /// Everything, as the protocol wants it.

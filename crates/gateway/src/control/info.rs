@@ -45,26 +45,10 @@ fn elapsed(time: Duration) -> String {
     format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
-/// `Nov 23 08:01:12 2026`, in UTC.
+/// `Nov 23 08:01:12 2026`, local time.
 fn since(unix: u64) -> String {
-    let (date, time) = crate::log::civil(unix);
-    let mut parts = date.split('-');
-    let (year, month, day) = (parts.next(), parts.next(), parts.next());
-    let month = match month {
-        Some("01") => "Jan",
-        Some("02") => "Feb",
-        Some("03") => "Mar",
-        Some("04") => "Apr",
-        Some("05") => "May",
-        Some("06") => "Jun",
-        Some("07") => "Jul",
-        Some("08") => "Aug",
-        Some("09") => "Sep",
-        Some("10") => "Oct",
-        Some("11") => "Nov",
-        _ => "Dec",
-    };
-    format!("{month} {} {time} {}", day.unwrap_or_default(), year.unwrap_or_default())
+    let at = i64::try_from(unix).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%b %e %H:%M:%S %Y").to_string()
 }
 
 /// What is served, by the names of strongSwan. The value is where the code comes from.

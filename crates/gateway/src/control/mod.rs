@@ -132,7 +132,7 @@ pub trait Daemon: Send + Sync + 'static {
 
     // --- connections
 
-    /// All connections, from the file and from clients, by name.
+    /// All connections, from the file and from clients, in the order in which they were loaded.
     fn connections(&self) -> Vec<Arc<Connection>>;
     /// Subjects of the certificates that a connection's round names (a file, or the object itself); what cannot be read
     /// is left out.
