@@ -153,12 +153,14 @@ impl Diagnostic {
         };
         let Some(span) = &self.span else { return self.at() };
         let source = span.source();
-        let covered = source.covered();
         let range = span.range();
+        let (covered, first, line) = source.covered(&range);
+        let within = |offset: usize| offset.saturating_sub(first).min(covered.len());
         let mut group = level.primary_title(self.message.as_str()).element(
-            Snippet::source(covered.as_str()).path(source.name()).annotation(
-                AnnotationKind::Primary.span(range.start.min(covered.len())..range.end.min(covered.len())),
-            ),
+            Snippet::source(covered.as_str())
+                .path(source.name())
+                .line_start(line)
+                .annotation(AnnotationKind::Primary.span(within(range.start)..within(range.end))),
         );
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));

@@ -1,6 +1,7 @@
 //! Source texts and places in them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use zeroize::Zeroizing;
@@ -43,17 +44,22 @@ impl Source {
         let _ = self.secrets.set(ranges);
     }
 
-    /// The text with every secret value covered by `*`, byte positions unchanged.
-    pub(crate) fn covered(&self) -> String {
-        let mut bytes = self.text.as_bytes().to_vec();
+    /// The whole lines around a byte range with every secret value covered by `*`, byte positions unchanged; where they
+    /// begin, and the number of the first. (Not the whole text: a file may have thousands of faults.)
+    pub(crate) fn covered(&self, range: &Range<usize>) -> (String, usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= range.start).max(1);
+        let first = self.lines.get(line - 1).copied().unwrap_or(0);
+        let after = self.lines.partition_point(|start| *start < range.end).max(line);
+        let last = self.lines.get(after).copied().unwrap_or(self.text.len());
+        let mut bytes = self.text.as_bytes().get(first..last).unwrap_or_default().to_vec();
         for &(start, end) in self.secrets.get().map(Vec::as_slice).unwrap_or_default() {
-            let end = end.min(bytes.len());
+            let (start, end) = (start.max(first) - first, end.min(last).saturating_sub(first));
             if let Some(range) = bytes.get_mut(start.min(end)..end) {
                 range.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
             }
         }
         // Ranges begin and end at token boundaries, so this stays UTF-8.
-        String::from_utf8(bytes).unwrap_or_default()
+        (String::from_utf8(bytes).unwrap_or_default(), first, line)
     }
 
     /// Line and column of a byte offset, both from 1; columns count characters.
@@ -96,7 +102,7 @@ impl Span {
     }
 
     /// The byte range.
-    pub fn range(&self) -> std::ops::Range<usize> {
+    pub fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 
@@ -110,5 +116,34 @@ impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.line_column();
         write!(f, "{}:{line}:{column}", self.source.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source;
+
+    #[test]
+    fn whole_lines_without_their_secrets() {
+        let text = "one\ntwo = abc\nthree = def\nfour";
+        let source = Source::new("x", text);
+        source.set_secrets(vec![(10, 13), (22, 25)]);
+        let at = |range| source.covered(&range);
+        assert_eq!(at(0..3), ("one\n".into(), 0, 1));
+        assert_eq!(at(10..13), ("two = ***\n".into(), 4, 2));
+        assert_eq!(at(4..15), ("two = ***\nthree = ***\n".into(), 4, 2));
+        assert_eq!(at(26..30), ("four".into(), 26, 4));
+        // The end of a file, where what is missing would have been, and beyond.
+        assert_eq!(at(text.len()..text.len()), ("four".into(), 26, 4));
+        assert_eq!(at(99..120), ("four".into(), 26, 4));
+        assert_eq!(Source::new("x", "").covered(&(0..0)), (String::new(), 0, 1));
+    }
+
+    #[test]
+    fn a_secret_of_several_lines_is_covered_on_each() {
+        let source = Source::new("x", "a = \"xy\nzw\" b\n");
+        source.set_secrets(vec![(4, 11)]);
+        assert_eq!(source.covered(&(8..9)), ("*** b\n".into(), 8, 2));
+        assert_eq!(source.covered(&(0..1)), ("a = ***\n".into(), 0, 1));
     }
 }
