@@ -494,6 +494,9 @@ impl Reason {
                 List(&theirs.0),
                 List(&theirs.1)
             ),
+            Self::NoLease { pools, detail } if pools.is_empty() => {
+                format!("no address for the peer: {detail}")
+            }
             Self::NoLease { pools, detail } => {
                 format!("no address for the peer from pool {}: {detail}", List(pools))
             }

@@ -314,8 +314,9 @@ impl IkeSa {
         };
         let error = message.error().map(|(kind, _)| kind);
         let has_child = message.0.iter().any(|payload| matches!(payload, Payload::Sa(_)));
-        let result = if !self.conn.vips.is_empty() && self.local_vips.is_empty() && !has_child {
-            error.map_or(Err(Reason::NoVirtualIp), |kind| Err(self.refusal(kind, &offer)))
+        let result = if !self.conn.vips.is_empty() && self.local_vips.is_empty() && error.is_none() {
+            // Whatever the peer narrowed the selectors to: it is not for the address that is to be had.
+            Err(Reason::NoVirtualIp)
         } else {
             match error.filter(|_| !has_child) {
                 Some(kind) => {

@@ -11,7 +11,7 @@ use crate::core::{Core, log};
 use crate::event::Event;
 use crate::reason::Reason;
 use crate::sa::proposals::ChildSuite;
-use crate::sa::{IkeSa, Task};
+use crate::sa::{IkeSa, Task, Wish};
 use crate::time::Instant;
 use crate::view::ChildState;
 
@@ -47,6 +47,19 @@ impl Child {
     /// Counts as up: installed, and neither replaced nor on its way out.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, ChildState::Installed | ChildState::Rekeying)
+    }
+
+    /// Whether it is what a wish asks for: the same child, and the packet that asked, if any, would pass.
+    pub(crate) fn satisfies(&self, wish: &Wish) -> bool {
+        let live = self.is_up() || self.state == ChildState::Installing;
+        live && self.config.name == wish.config.name
+            && wish.trigger.as_ref().is_none_or(|packet| {
+                let fits = |list: &[Selector], addr, port| {
+                    list.iter().any(|selector| selector.matches(addr, packet.protocol, port))
+                };
+                fits(&self.local_ts, packet.src, packet.src_port)
+                    && fits(&self.remote_ts, packet.dst, packet.dst_port)
+            })
     }
 
     /// `net{4}`.
@@ -112,6 +125,11 @@ impl IkeSa {
     /// A child that still sends on its predecessor sends by itself from now on.
     pub(crate) fn activate_successor(&mut self, core: &mut Core, old: u32) {
         let Some(new) = self.child(old).and_then(|child| child.replaced_by) else { return };
+        self.activate(core, new);
+    }
+
+    /// Lets a child send, if it does not yet.
+    pub(crate) fn activate(&mut self, core: &mut Core, new: u32) {
         let Some(child) = self.child_mut(new).filter(|child| child.outbound_pending) else { return };
         child.outbound_pending = false;
         let (label, spi_in, spi_out) = (child.label(), child.spi_in, child.spi_out);

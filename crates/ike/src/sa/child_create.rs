@@ -36,6 +36,19 @@ pub(crate) struct ChildOffer {
     /// Our side, the peer's side.
     pub local_ts: Vec<Selector>,
     pub remote_ts: Vec<Selector>,
+    /// SPIs that the peer deleted meanwhile and we did not know: ours may be among them, its answer late.
+    pub deleted: Vec<u32>,
+}
+
+/// More unknown SPIs than this in one exchange are a peer's mischief.
+const MAX_DELETED: usize = 16;
+
+impl ChildOffer {
+    pub(crate) fn note_deleted(&mut self, spi: u32) {
+        if self.deleted.len() < MAX_DELETED {
+            self.deleted.push(spi);
+        }
+    }
 }
 
 impl IkeSa {
@@ -84,6 +97,7 @@ impl IkeSa {
             proposals,
             local_ts,
             remote_ts,
+            deleted: Vec::new(),
         })
     }
 
@@ -136,9 +150,12 @@ impl IkeSa {
     /// Sends CREATE_CHILD_SA for a new child.
     pub(crate) fn send_new_child(&mut self, core: &mut Core, wish: Wish) {
         // The same child is not made twice.
-        let exists = self.children.iter().any(|child| child.is_up() && child.config.name == wish.config.name);
-        if exists && wish.trigger.is_none() {
-            core.outcome(&wish.tags, Ok(()));
+        if let Some(child) = self.children.iter_mut().find(|child| child.satisfies(&wish)) {
+            if child.state == ChildState::Installing {
+                child.tags.extend(wish.tags);
+            } else {
+                core.outcome(&wish.tags, Ok(()));
+            }
             return;
         }
         let tags = wish.tags.clone();
@@ -292,6 +309,10 @@ impl IkeSa {
             .map(u32::from_be_bytes)
             .filter(|spi| *spi > 255)
             .ok_or_else(|| syntax("the chosen proposal has no SPI"))?;
+        if it.deleted.contains(&spi_out) {
+            // The peer made it, deleted it, and only then we hear of it.
+            return Err(Reason::DeletedByPeer);
+        }
         let shared = match (suite.ke, &it.secret, message.ke()) {
             (None, ..) => None,
             (Some(ke), Some(secret), Some((group, public)))

@@ -197,9 +197,7 @@ impl IkeSa {
                 !(matches!(payload, Payload::Sa(_) | Payload::TsI(_) | Payload::TsR(_))
                     || (!during_auth && !matches!(payload, Payload::Notify { .. })))
             });
-            let kind =
-                if during_auth { NotifyType::NO_PROPOSAL_CHOSEN } else { NotifyType::TEMPORARY_FAILURE };
-            passive.payloads.push(Payload::notify(kind, Vec::new()));
+            passive.payloads.push(Payload::notify(NotifyType::TEMPORARY_FAILURE, Vec::new()));
         }
         if during_auth {
             self.complete_auth(core, passive.mid, passive.payloads);
@@ -239,6 +237,10 @@ impl IkeSa {
         match replaces {
             None => core.event(Event::ChildUp { ike: self.id, id }),
             Some(old) => {
+                if self.child(old).is_none() {
+                    // It was deleted meanwhile: no delete of it will come to say that the peer is ready.
+                    self.activate(core, id);
+                }
                 if let Some(child) = self.child_mut(old) {
                     child.state = ChildState::Rekeyed;
                     child.replaced_by = Some(id);

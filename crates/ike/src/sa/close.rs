@@ -77,6 +77,7 @@ impl IkeSa {
                 tags.extend(wish.tags);
             }
         }
+        tags.extend(self.children.iter_mut().flat_map(|child| std::mem::take(&mut child.tags)));
         core.outcome(&tags, Err(reason.clone()));
     }
 

@@ -86,6 +86,9 @@ impl IkeSa {
                 .map(|child| (child.id, child.spi_in, child.state, child.replaced_by));
             let Some((id, spi_in, state, replaced_by)) = found else {
                 log!(core, Ike, 1, self, "received DELETE for unknown ESP CHILD_SA with SPI {spi:08x}");
+                if let Active::Child(offer) = &mut self.active {
+                    offer.note_deleted(spi);
+                }
                 continue;
             };
             log!(core, Ike, 1, self, "received DELETE for ESP CHILD_SA with SPI {spi:08x}");
