@@ -360,7 +360,7 @@ const CASES: &[Case] = &[
             s.gateway.conn.pools.clear();
         },
         "no-virtual-ip",
-        None,
+        Some("no-lease"),
         None,
     ),
     case(

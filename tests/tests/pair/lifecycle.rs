@@ -50,7 +50,9 @@ fn downs(pair: &Pair, end: End) -> usize {
 }
 
 /// Knobs under which rekeying must work.
-fn grounds() -> Vec<(&'static str, fn(&mut Setup))> {
+type Ground = (&'static str, fn(&mut Setup));
+
+fn grounds() -> Vec<Ground> {
     vec![
         ("plain", |_| {}),
         ("NAT", Setup::behind_nat),
@@ -151,6 +153,34 @@ fn rekeyed_again_and_again_by_the_clock() {
         assert!((9..=12).contains(&ikes), "{ikes} rekeyings of the IKE_SA\n{}", pair.story());
         assert_eq!(downs(&pair, End::Client) + downs(&pair, End::Gateway), 0, "{}", pair.story());
         assert!(pair.client.failures().is_empty() && pair.gateway.failures().is_empty());
+        shut_down(pair);
+    }
+}
+
+#[test]
+fn reauthenticated_by_the_clock() {
+    for make_before_break in [true, false] {
+        let mut pair = up(|s| {
+            s.behind_nat();
+            s.road_warrior();
+            s.add_child("voice", "dynamic", "10.12.0.0/16");
+            s.client.settings.make_before_break = make_before_break;
+            s.client.conn.rekey_time = Duration::ZERO;
+            s.client.conn.reauth_time = Duration::from_secs(60);
+            s.client.conn.rand_time = Duration::from_secs(6);
+        });
+        let first = pair.ikes(End::Client)[0];
+        for _ in 0..5 {
+            pair.run_for(65 * SECOND);
+            settle(&mut pair);
+            for end in End::BOTH {
+                let count = (pair.ikes(end).len(), pair.children(end).len());
+                assert_eq!(count, (1, 2), "{make_before_break} {end:?}\n{}", pair.story());
+            }
+            assert_eq!(pair.views(End::Client)[0].local_vips[0], crate::setup::ip("10.3.0.1"));
+        }
+        assert!(pair.ikes(End::Client)[0] >= first + 5, "{make_before_break}\n{}", pair.story());
+        assert!(pair.client.failures().is_empty() && pair.gateway.failures().is_empty(), "{}", pair.story());
         shut_down(pair);
     }
 }

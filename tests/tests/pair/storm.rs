@@ -200,7 +200,7 @@ fn shard(shard: u64) {
         match run(seed, false) {
             Ok(trace) => {
                 datagrams += trace.len();
-                if seed / SHARDS % TWICE == 0 && run(seed, false).as_ref() != Ok(&trace) {
+                if (seed / SHARDS).is_multiple_of(TWICE) && run(seed, false).as_ref() != Ok(&trace) {
                     failed.push(format!("seed {seed}: two runs, two traces"));
                 }
             }
