@@ -335,7 +335,7 @@ impl Default for ChildConfig {
         Self {
             name: Arc::from(""),
             esp_proposals: Proposal::default_esp(),
-            local_ts: vec![dynamic.clone()],
+            local_ts: vec![dynamic],
             remote_ts: vec![dynamic],
             mode: Mode::Tunnel,
             rekey_time: Duration::from_secs(3600),

@@ -41,3 +41,6 @@ pub use reason::Reason;
 pub use settings::{LogLevels, Settings};
 pub use time::Instant;
 pub use view::{ChildSaView, ChildState, IkeSaView, IkeState, Snapshot};
+
+#[cfg(test)]
+mod tests;

@@ -177,12 +177,7 @@ impl Core {
 /// One more wish for an IKE_SA: joined with the same one if that is waiting already.
 fn wish_for(sa: &mut IkeSa, core: &mut Core, wish: Wish) {
     let same = |config: &Arc<ChildConfig>| config.name == wish.config.name;
-    if wish.trigger.is_none()
-        && let Some(child) = sa
-            .children
-            .iter_mut()
-            .find(|child| same(&child.config) && (child.is_up() || child.state == ChildState::Installing))
-    {
+    if let Some(child) = sa.children.iter_mut().find(|child| child.satisfies(&wish)) {
         if child.state == ChildState::Installing {
             child.tags.extend(wish.tags);
         } else {

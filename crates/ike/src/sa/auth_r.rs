@@ -57,7 +57,7 @@ enum Next {
 /// The handshake is over; what the peer is told.
 struct Refusal {
     payloads: Vec<Payload>,
-    reason: Reason,
+    reason: Box<Reason>,
 }
 
 impl From<Reason> for Refusal {
@@ -66,7 +66,7 @@ impl From<Reason> for Refusal {
             Some(kind @ (NotifyType::INVALID_SYNTAX | NotifyType::AUTHENTICATION_FAILED)) => kind,
             _ => NotifyType::AUTHENTICATION_FAILED,
         };
-        Self { payloads: vec![Payload::notify(kind, Vec::new())], reason }
+        Self { payloads: vec![Payload::notify(kind, Vec::new())], reason: Box::new(reason) }
     }
 }
 
@@ -88,7 +88,7 @@ impl IkeSa {
             Err(Refusal { payloads, reason }) => {
                 self.phase = Phase::AuthR(auth);
                 self.respond(core, ExchangeType::IKE_AUTH, mid, payloads);
-                self.fail(core, reason);
+                self.fail(core, *reason);
             }
         }
     }
@@ -206,7 +206,7 @@ impl IkeSa {
                             Payload::Eap(failure),
                             Payload::notify(NotifyType::AUTHENTICATION_FAILED, Vec::new()),
                         ],
-                        reason: Reason::EapIdentityMismatch { expected, got },
+                        reason: Box::new(Reason::EapIdentityMismatch { expected, got }),
                     });
                 }
                 log!(
@@ -232,7 +232,7 @@ impl IkeSa {
         let identity = server.identity().map_or_else(|| self.remote_id.to_string(), printable);
         Refusal {
             payloads: vec![Payload::Eap(packet)],
-            reason: Reason::EapFailed { identity, detail: detail.to_owned() },
+            reason: Box::new(Reason::EapFailed { identity, detail: detail.to_owned() }),
         }
     }
 
@@ -262,12 +262,12 @@ impl IkeSa {
             self.phase = Phase::AuthR(auth);
             let refusal = Refusal::from(reason);
             self.respond(core, ExchangeType::IKE_AUTH, mid, refusal.payloads);
-            return self.fail(core, refusal.reason);
+            return self.fail(core, *refusal.reason);
         }
         self.remember_peer(core);
         let wanted = auth.wants.as_deref().map(config_payload::wanted).unwrap_or_default();
         self.phase = Phase::AuthR(auth);
-        if wanted.is_empty() || self.conn.pools.is_empty() {
+        if wanted.is_empty() {
             return self.grant_first_child(core, mid, payloads);
         }
         for address in &wanted {
@@ -277,6 +277,18 @@ impl IkeSa {
                 address.to_string()
             };
             log!(core, Ike, 1, self, "peer requested virtual IP {shown}");
+        }
+        if self.conn.pools.is_empty() {
+            log!(core, Ike, 1, self, "no virtual IP found, sending INTERNAL_ADDRESS_FAILURE");
+            let reason =
+                Reason::NoLease { pools: Vec::new(), detail: "the connection has no pools".to_owned() };
+            return self.refuse_first_child(
+                core,
+                mid,
+                payloads,
+                NotifyType::INTERNAL_ADDRESS_FAILURE,
+                reason,
+            );
         }
         let (pools, identity) = (self.conn.pools.clone(), self.peer_identity().clone());
         self.passive = Some(Box::new(Passive { mid, payloads, step: crate::sa::Step::AuthLease }));
@@ -327,7 +339,7 @@ impl IkeSa {
                     Payload::Notify { kind, .. } => kind,
                     _ => NotifyType::NO_PROPOSAL_CHOSEN,
                 };
-                let reason = refused.reason.unwrap_or(Reason::TemporaryFailure);
+                let reason = refused.reason.map_or(Reason::TemporaryFailure, |reason| *reason);
                 self.refuse_first_child(core, mid, payloads, kind, reason);
             }
         }

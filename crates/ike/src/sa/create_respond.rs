@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adit_crypto::{KeGroup, KeSecret, Secret};
-use adit_ipsec::{Proposal, Protocol, Selector, TransformType, narrow};
+use adit_ipsec::{Proposal, Protocol, Selector, narrow};
 use adit_wire::{ExchangeType, NotifyType, Payload, ProposalPayload};
 
 use crate::config::ChildConfig;
@@ -33,13 +33,13 @@ pub(crate) struct ChildRequest {
 /// Why not, and what the peer is told.
 pub(crate) struct Refused {
     pub answer: Payload,
-    pub reason: Option<Reason>,
+    pub reason: Option<Box<Reason>>,
 }
 
 impl Refused {
     fn because(reason: Reason) -> Self {
         let kind = reason.notify().unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN);
-        Self { answer: Payload::notify(kind, Vec::new()), reason: Some(reason) }
+        Self { answer: Payload::notify(kind, Vec::new()), reason: Some(Box::new(reason)) }
     }
 
     fn only(kind: NotifyType) -> Self {
@@ -230,7 +230,7 @@ impl IkeSa {
                         conn: Some(Arc::clone(&self.conn.name)),
                         child: self.only_child(),
                         peer: self.peer_addr(),
-                        reason,
+                        reason: *reason,
                     });
                 }
                 self.respond(core, ExchangeType::CREATE_CHILD_SA, mid, vec![refused.answer]);
@@ -258,6 +258,10 @@ impl IkeSa {
                     // RFC 7296 §2.25.1: ours is under way. The other end tries again later.
                     return Err(Refused::only(NotifyType::TEMPORARY_FAILURE));
                 }
+                None if matches!(self.active, Active::Child(_)) => {
+                    // It may be the very one that we asked for, and whose answer is still on its way.
+                    return Err(Refused::only(NotifyType::TEMPORARY_FAILURE));
+                }
                 _ => {
                     // Hostile row 4: the answer repeats the SPI only if its protocol is one.
                     let spi = spi.map_or_else(Vec::new, |spi| spi.to_be_bytes().to_vec());
@@ -274,7 +278,6 @@ impl IkeSa {
         let ni = ni.ok_or_else(|| Refused::because(syntax("CREATE_CHILD_SA without a proper nonce")))?;
         let request = ChildRequest::take(message)
             .ok_or_else(|| Refused::because(syntax("CREATE_CHILD_SA without SA, TSi or TSr")))?;
-        let _ = TransformType::KeyExchange;
         let nr = core.random::<32>();
         let granted = self.grant_child(core, request, rekeys, (&ni, &nr), false)?;
         // From now on the old one is being replaced; our own soft expiry must not start another rekeying.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use adit_wire::PayloadType;
 
 /// Most fragments of one message.
-pub(crate) const MAX_FRAGMENTS: usize = 64;
+pub(crate) const MAX_FRAGMENTS: usize = 32;
 /// Most bytes of one reassembled message.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(message.add(2, 2, PayloadType::NONE, vec![2]), Added::Dropped);
         assert_eq!(message.add(4, 3, PayloadType::NONE, vec![2]), Added::Dropped);
         assert_eq!(message.add(0, 3, PayloadType::NONE, vec![2]), Added::Dropped);
-        assert_eq!(message.add(1, 65, PayloadType::IDI, vec![1]), Added::Dropped);
+        assert_eq!(message.add(1, 33, PayloadType::IDI, vec![1]), Added::Dropped);
         assert_eq!(message.add(2, 3, PayloadType::NONE, vec![0; MAX_BYTES]), Added::Dropped);
     }
 }

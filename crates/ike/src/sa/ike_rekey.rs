@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use adit_crypto::{KeGroup, KeSecret, Secret, kdf};
-use adit_ipsec::TransformType;
 use adit_wire::{ExchangeType, NotifyType, Payload};
 
 use crate::core::{Core, log};
@@ -255,7 +254,6 @@ impl IkeSa {
         self.keepalive_at = None;
         log!(core, Ike, 0, self, "IKE_SA {} rekeyed between {}", new.label(), new.between());
         core.event(Event::IkeRekeyed { old: self.id, new: new.id });
-        let _ = TransformType::KeyExchange;
         let id = new.id;
         core.adopt(new);
         core.with(id, |sa, core| sa.pump(core));

@@ -257,8 +257,6 @@ impl IkeSa {
         self.spi_r = spi_r;
         // The local address as the driver saw it: before, it was what the route promised.
         self.path.local.set_ip(path.local.ip());
-        let request_spi_r = 0;
-        let _ = request_spi_r;
         self.detect_nat(core, message, spi_r, Path { local: self.path.local, remote: path.remote });
         let skeyseed = kdf::skeyseed(prf, &init.nonce, &nr, &shared);
         let keys = kdf::ike_keys(prf, &skeyseed, &init.nonce, &nr, self.spi_i, spi_r, encr, integ)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adit_crypto::{KeGroup, KeSecret, kdf, sha1};
-use adit_ipsec::{Proposal, TransformType};
+use adit_ipsec::Proposal;
 use adit_wire::{ExchangeType, Header, NotifyType, Payload, ProposalPayload, emit_clear};
 
 use crate::action::Path;
@@ -178,7 +178,6 @@ impl InitRequest<'_> {
             cert_request: self.rest.cert_requests(),
         };
         sa.phase = Phase::AuthR(Box::new(AuthR::new(transcript)));
-        let _ = TransformType::KeyExchange;
         Ok(sa)
     }
 }

@@ -33,7 +33,16 @@ impl IkeSa {
 
     /// Starts the initiation from the beginning: names are resolved again, too.
     pub(crate) fn restart(&mut self, core: &mut Core) {
+        if let Phase::AuthI(auth) = &mut self.phase
+            && let Some(offer) = auth.take_offer()
+        {
+            core.release_esp_spi(offer.spi_in);
+            self.queue.push_front(Task::Child(offer.wish));
+        }
         self.window = crate::sa::Window::default();
+        self.active = crate::sa::Active::None;
+        self.reassembly = None;
+        self.spi_r = 0;
         self.keys = None;
         self.nat = crate::sa::Nat::default();
         self.phase = Phase::Preparing(Box::new(Preparing { among: Vec::new() }));

@@ -102,14 +102,16 @@ impl IkeSa {
             && matches!(self.conn.fragmentation, Fragmentation::Yes | Fragmentation::Force);
         let room = self.room(core);
         let (overhead, block) = self.overhead()?;
-        let whole = HEADER_LEN + 4 + overhead + body.len().next_multiple_of(block);
+        // The padding ends with its own length.
+        let padded = |len: usize| (len + 1).next_multiple_of(block);
+        let whole = HEADER_LEN + 4 + overhead + padded(body.len());
         if !may_split || whole <= room {
             return Ok(vec![self.seal_one(core, &header, first, None, &body)?]);
         }
-        // RFC 7383 §2.5: each fragment has 8 bytes of payload header.
+        // RFC 7383 §2.5: each fragment has 8 bytes of payload header. What is left is whole blocks, less the pad
+        // length.
         let each = room.saturating_sub(HEADER_LEN + 8 + overhead);
-        // Keep multiples of the block, so that padding does not push a fragment over the limit.
-        let each = (each / block * block).max(64);
+        let each = (each / block * block).saturating_sub(1).max(64);
         let total = body.len().div_ceil(each);
         let total = u16::try_from(total)
             .ok()
@@ -136,11 +138,11 @@ impl IkeSa {
         size.saturating_sub(ip + 8 + marker)
     }
 
-    /// IV, pad length and ICV; and the block that the rest is padded to.
+    /// IV and ICV; and the block that the rest is padded to.
     fn overhead(&self) -> Fatal<(usize, usize)> {
         let keys = self.keys.as_ref().ok_or_else(|| crypto("no keys"))?;
         let block = keys.seal.block_len().max(1);
-        Ok((keys.seal.iv_len() + keys.seal.icv_len() + 1, block))
+        Ok((keys.seal.iv_len() + keys.seal.icv_len(), block))
     }
 
     fn seal_one(

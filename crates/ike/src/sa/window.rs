@@ -114,7 +114,7 @@ impl IkeSa {
             }
             return;
         }
-        if request.exchange == ExchangeType::IKE_SA_INIT {
+        if self.is_connecting() {
             self.tries += 1;
             let limit = self.conn.keyingtries;
             if limit == 0 || self.tries < limit {
