@@ -5,14 +5,18 @@
 /// Ties go to the candidate named first.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, &'a str)> = None;
+    let word = normal(word);
     for candidate in candidates {
-        let longer = word.chars().count().max(candidate.chars().count());
-        // A name of 255 bytes cannot be a slip of one of 20; do not spend the quadratic time.
-        if !(3..=64).contains(&longer) {
+        let candidate_len = candidate.chars().count();
+        let longer = word.len().max(candidate_len);
+        let allowed = (longer / 3).max(1);
+        // A name of 255 bytes cannot be a slip of one of 20, nor anything of what differs more in length than it may at
+        // all; do not spend the quadratic time.
+        if !(3..=64).contains(&longer) || word.len().abs_diff(candidate_len) > allowed {
             continue;
         }
-        let d = distance(&normal(word), &normal(candidate));
-        if d <= (longer / 3).max(1) && best.is_none_or(|(least, _)| d < least) {
+        let d = distance(&word, &normal(candidate));
+        if d <= allowed && best.is_none_or(|(least, _)| d < least) {
             best = Some((d, candidate));
         }
     }
