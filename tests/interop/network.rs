@@ -1,8 +1,10 @@
 //! What networks do to a tunnel: loss, two clients behind one NAT, all traffic through the tunnel.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use adit_testbed::capture::{Capture, decode};
+use adit_testbed::process::{Process, text};
 use adit_testbed::{Auth, Kind, NODE, NODE6, Peer, Roles, Scenario, Traffic, World, wait_for};
 
 cases! {
@@ -18,6 +20,8 @@ cases! {
     trap = with_trap;
     /// IPv4 and IPv6 addresses from two pools.
     dual_stack = with_both_families;
+    /// TCP in both directions: segments of full size, packets in bursts.
+    bulk = with_bulk;
     /// One gateway with three connections, told apart by the client's identity and method.
     three_connections = with_three;
 }
@@ -154,6 +158,24 @@ fn with_both_families(roles: Roles) {
     assert!(world.net.rw.pings(NODE6, 3, 56), "IPv6 pings lost");
     world.down(false);
     assert!(!world.net.rw.ping(NODE6));
+}
+
+fn with_bulk(roles: Roles) {
+    let world = World::start(roles, &Scenario::new(Auth::Psk));
+    world.up();
+    for reverse in [false, true] {
+        let mut server = world.net.node.command("iperf3");
+        server.args(["-s", "-1", "-B", NODE]).stdout(Stdio::null()).stderr(Stdio::null());
+        let _server = Process::spawn("iperf3", server);
+        let listens = || world.net.node.sh("ss -Hltn").contains(":5201").then_some(());
+        wait_for("iperf3 listening", Duration::from_secs(5), listens);
+        let mut client = world.net.rw.command("iperf3");
+        client.args(["-c", NODE, "-n", "4M", "-J"]).args(reverse.then_some("-R"));
+        let output = client.output().expect("starting iperf3");
+        assert!(output.status.success(), "reverse {reverse}: {}", text(&output.stdout));
+    }
+    world.reachable();
+    world.down(false);
 }
 
 fn with_three(roles: Roles) {

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::report::Outcome;
 use crate::shell::{run, succeeds};
 
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 14] = [
     "charon-systemd",
     "strongswan-swanctl",
     "libcharon-extra-plugins",
@@ -16,6 +16,7 @@ const PACKAGES: [&str; 13] = [
     "iproute2",
     "iputils-ping",
     "nftables",
+    "iperf3",
     "tshark",
     "tcpdump",
     "util-linux",

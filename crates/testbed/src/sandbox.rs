@@ -10,12 +10,13 @@ use std::process::{Command, Stdio};
 const MARK: &str = "ADIT_TEST_SANDBOX";
 
 /// What the lab needs on this machine, program by program.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
     ("/usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so", "libcharon-extauth-plugins"),
     ("/usr/sbin/nft", "nftables"),
+    ("/usr/bin/iperf3", "iperf3"),
     ("/usr/bin/tcpdump", "tcpdump"),
     ("/usr/bin/tshark", "tshark"),
     ("/dev/net/tun", "the tun device"),
