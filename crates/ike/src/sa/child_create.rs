@@ -236,19 +236,15 @@ impl IkeSa {
             match it.rekeys {
                 None => self.queue.push_front(Task::Child(wish)),
                 Some(id) => {
-                    if let Some(child) = self.child_mut(id) {
-                        child.state = ChildState::Installed;
+                    if self.end_rekeying(id) {
+                        self.queue.push_front(Task::RekeyChild { id, group: Some(wanted) });
                     }
-                    self.queue.push_front(Task::RekeyChild { id, group: Some(wanted) });
                 }
             }
             return;
         }
         match (kind, it.rekeys) {
             (NotifyType::TEMPORARY_FAILURE, Some(id)) => {
-                if let Some(child) = self.child_mut(id) {
-                    child.state = ChildState::Installed;
-                }
                 self.rekey_later(core, id);
             }
             (NotifyType::TEMPORARY_FAILURE, None) if it.wish.attempts < MAX_ATTEMPTS => {
@@ -363,9 +359,6 @@ impl IkeSa {
             reason: reason.clone(),
         });
         if let Some(id) = it.rekeys {
-            if let Some(child) = self.child_mut(id) {
-                child.state = ChildState::Installed;
-            }
             self.rekey_later(core, id);
             return;
         }
@@ -392,10 +385,22 @@ impl IkeSa {
     pub(crate) fn rekey_later(&mut self, core: &mut Core, id: u32) {
         let wait = Duration::from_secs(2) + core.random_duration(Duration::from_secs(10));
         let at = core.now + wait;
-        let Some(child) = self.child_mut(id) else { return };
-        child.state = ChildState::Installed;
-        child.rekey_at = Some(at);
+        if !self.end_rekeying(id) {
+            return;
+        }
+        if let Some(child) = self.child_mut(id) {
+            child.rekey_at = Some(at);
+        }
         log!(core, Ike, 1, self, "CHILD_SA rekeying failed, trying again in {} seconds", wait.as_secs());
+    }
+
+    /// The child goes on as it was. False if it has been told to go meanwhile.
+    fn end_rekeying(&mut self, id: u32) -> bool {
+        let Some(child) = self.child_mut(id).filter(|child| child.state != ChildState::Deleting) else {
+            return false;
+        };
+        child.state = ChildState::Installed;
+        true
     }
 
     /// For log lines about selectors that do not meet.

@@ -241,7 +241,12 @@ impl IkeSa {
                     // It was deleted meanwhile: no delete of it will come to say that the peer is ready.
                     self.activate(core, id);
                 }
+                let mut condemned = false;
+                let mut delete_tags = Vec::new();
                 if let Some(child) = self.child_mut(old) {
+                    // Told to go while its rekeying was under way: that holds for the successor.
+                    condemned = child.state == ChildState::Deleting;
+                    delete_tags = std::mem::take(&mut child.delete_tags);
                     child.state = ChildState::Rekeyed;
                     child.replaced_by = Some(id);
                     child.rekey_at = None;
@@ -251,6 +256,14 @@ impl IkeSa {
                     }
                 }
                 core.event(Event::ChildRekeyed { ike: self.id, old, new: id });
+                if condemned {
+                    self.queue.retain(|task| !matches!(task, Task::DeleteChild { id } if *id == old));
+                    self.queue.push_back(Task::DeleteChild { id });
+                    if let Some(child) = self.child_mut(id) {
+                        child.state = ChildState::Deleting;
+                        child.delete_tags = delete_tags;
+                    }
+                }
                 if asked {
                     // RFC 7296 §2.8: who rekeyed deletes the old one.
                     self.queue.push_front(Task::DeleteChild { id: old });

@@ -118,10 +118,28 @@ impl IkeSa {
             self.queue.retain(|task| {
                 !matches!(task, Task::DeleteChild { id: it } | Task::RekeyChild { id: it, .. } if *it == id)
             });
+            let withdrawn = self.child(id).filter(|child| !child.asked).and_then(|child| child.replaces);
             self.drop_child(core, id);
             core.reinitiate.extend(restart);
+            if let Some(old) = withdrawn {
+                self.revive_child(core, old, id);
+            }
         }
         answer
+    }
+
+    /// The peer took back the successor of a child before it deleted the child: its rekeying failed, and it goes on
+    /// with the old one.
+    fn revive_child(&mut self, core: &mut Core, id: u32, successor: u32) {
+        let Some(child) = self
+            .child_mut(id)
+            .filter(|child| child.state == ChildState::Rekeyed && child.replaced_by == Some(successor))
+        else {
+            return;
+        };
+        child.replaced_by = None;
+        self.rekey_later(core, id);
+        core.event(crate::Event::ChildUp { ike: self.id, id });
     }
 
     pub(crate) fn send_delete_child(&mut self, core: &mut Core, id: u32) {
@@ -150,7 +168,18 @@ impl IkeSa {
         for id in ids {
             match self.child(*id).map(|child| child.replaced_by.is_some()) {
                 Some(true) => self.retire_child(core, *id),
-                Some(false) => self.drop_child(core, *id),
+                Some(false) => {
+                    // The peer may not know yet that this one replaced another: both are to go.
+                    let old = self.child(*id).and_then(|child| child.replaces);
+                    self.drop_child(core, *id);
+                    let waits = |child: &&mut crate::sa::Child| {
+                        child.state == ChildState::Rekeyed && child.replaced_by == Some(*id)
+                    };
+                    if let Some(child) = old.and_then(|old| self.child_mut(old)).filter(waits) {
+                        let id = child.id;
+                        self.queue.push_back(Task::DeleteChild { id });
+                    }
+                }
                 None => {}
             }
         }
