@@ -599,7 +599,9 @@ impl Reason {
             Self::EapFailed { .. } => {
                 "Check user name and password at the client and the secrets.eap section here."
             }
-            Self::EapIdentityMismatch { .. } => "Correct remote.eap_id here, or the user name at the client.",
+            Self::EapIdentityMismatch { .. } => {
+                "Set remote.eap_id here to the users that may come (%any for all), or correct the user name at the client."
+            }
             Self::NoEapSecret { .. } => "On this host: add a secrets.eap section with this identity.",
             Self::EapAuthMismatch => "The peer's EAP implementation derives another MSK.",
             Self::AuthFailedByPeer { .. } => {

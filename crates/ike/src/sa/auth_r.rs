@@ -198,7 +198,9 @@ impl IkeSa {
             }
             ServerStep::Success { packet, msk, identity } => {
                 let got = eap_identity(&identity);
-                let expected = self.conn.remote.eap_id.clone().unwrap_or(Identity::Any);
+                // Without a pattern of its own the user has to be whom the connection is for: a password proves the
+                // user's name, not the IDi that selected the connection.
+                let expected = self.conn.remote.eap_id.as_ref().unwrap_or(&self.conn.remote.id).clone();
                 if expected.matches(&got) == MatchQuality::None {
                     let failure = vec![4, packet.get(1).copied().unwrap_or(0), 0, 4];
                     return Err(Refusal {
