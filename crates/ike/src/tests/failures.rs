@@ -218,6 +218,13 @@ fn wrong_eap_password_and_user() {
     let (_, _, server) = fails(setup);
     assert!(matches!(server[..], [Reason::EapIdentityMismatch { .. }]), "{server:?}");
 
+    // one who has a password but is not whom the connection is for: IDi alone opens nothing
+    let mut setup = eap(AuthMethod::Pubkey);
+    setup.server_conn().remote.eap_id = None;
+    setup.server_conn().remote.id = id("a.example");
+    let (_, _, server) = fails(setup);
+    assert!(matches!(server[..], [Reason::EapIdentityMismatch { .. }]), "{server:?}");
+
     let mut setup = eap(AuthMethod::Pubkey);
     Arc::make_mut(&mut setup.client.credentials).eap.clear();
     let (_, client, _) = fails(setup);
