@@ -139,7 +139,9 @@ impl IkeSa {
         };
         let header = envelope.header;
         let awaited = self.window.request.as_ref().is_some_and(|request| request.mid == header.message_id);
-        if !awaited || envelope.encrypted.is_some() {
+        // RFC 7296 §2.11: an answer comes from where the question went. One that someone repeats from elsewhere would have
+        // us see a NAT that is none.
+        if !awaited || envelope.encrypted.is_some() || path.remote != self.path.remote {
             core.stats.wrong_state += 1;
             return;
         }

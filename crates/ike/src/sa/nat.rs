@@ -75,8 +75,8 @@ impl IkeSa {
             return;
         }
         let follow = match self.phase {
-            // The floating of the initiator; also what the first response tells of our own address.
-            Phase::AuthR(_) => true,
+            // The floating of the initiator. Without a NAT its address is what it was in IKE_SA_INIT.
+            Phase::AuthR(_) => self.nat.local || self.nat.remote || path.remote.ip() == self.path.remote.ip(),
             // RFC 7296 §2.23: a host behind NAT must not follow, the other one should.
             _ => self.nat.remote && !self.nat.local,
         };
