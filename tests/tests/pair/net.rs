@@ -1,7 +1,7 @@
 //! The network between the two ends: links that lose, delay and duplicate, and perhaps a NAT box before the client.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use adit_crypto::SeededRandom;
 
@@ -38,6 +38,9 @@ pub struct Link {
 impl Link {
     pub const CLEAN: Self = Self { loss: 0, duplicates: 0, delay: 10_000, jitter: 0 };
 }
+
+/// Who replays and has no business here.
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 66));
 
 /// A datagram as it was seen between NAT box and gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +109,9 @@ pub struct Net {
     pub nat: Option<Nat>,
     /// Nothing gets through at all.
     pub cut: bool,
+    /// With this probability in percent, something captured before arrives again after a datagram, half of the times
+    /// from an address that is not its sender's.
+    pub replays: u32,
     flights: BTreeMap<(u64, u64), Flight>,
     sent: u64,
     pub capture: Vec<Captured>,
@@ -118,6 +124,7 @@ impl Net {
             links,
             nat,
             cut: false,
+            replays: 0,
             flights: BTreeMap::new(),
             sent: 0,
             capture: Vec::new(),
@@ -145,6 +152,11 @@ impl Net {
             }
             let jitter = if link.jitter == 0 { 0 } else { self.rng.next_u64() % link.jitter };
             self.fly(now + link.delay + jitter, from.other(), src, dst, bytes.clone());
+        }
+        if self.percent(self.replays) {
+            let old = self.capture[self.rng.next_u64() as usize % self.capture.len()].clone();
+            let src = if self.percent(50) { old.src } else { SocketAddr::new(STRANGER, old.src.port()) };
+            self.fly(now + link.delay, old.from.other(), src, old.dst, old.bytes);
         }
     }
 

@@ -4,11 +4,13 @@
 //! `ADIT_SEED=n` runs that seed alone and tells its story; `ADIT_STORM_RUNS=n` changes how many there are.
 
 use std::panic::catch_unwind;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use adit_crypto::SeededRandom;
-use adit_ike::{Command, LogLevels};
+use adit_ike::{ChildAction, Command, LogLevels, Unique};
 
+use crate::host::Question;
 use crate::net::{Captured, End, Link};
 use crate::pair::{Pair, SECOND};
 use crate::pki::Algorithm;
@@ -84,6 +86,29 @@ fn setup(dice: &mut Dice, verbose: bool) -> Setup {
     if dice.chance(10) {
         setup.both(|side| side.settings.fragment_size = 576);
     }
+    if dice.chance(10) {
+        // Both ends rekey by the clock, so that they often want it at the same time.
+        setup.both(|side| {
+            side.conn.rekey_time = Duration::from_secs(60);
+            side.conn.rand_time = Duration::from_secs(20);
+            for child in &mut side.conn.children {
+                let child = Arc::make_mut(child);
+                child.rekey_time = Duration::from_secs(25);
+                child.rand_time = Duration::from_secs(10);
+                child.life_time = Duration::from_secs(40);
+            }
+        });
+    }
+    if dice.chance(10) {
+        setup.client.child().dpd_action = ChildAction { trap: false, start: true };
+        setup.client.child().close_action = ChildAction { trap: false, start: true };
+    }
+    setup.gateway.conn.unique = match dice.below(10) {
+        0 => Unique::Replace,
+        1 => Unique::Keep,
+        2 => Unique::Never,
+        _ => Unique::No,
+    };
     for link in &mut setup.links {
         *link = Link {
             loss: dice.below(41) as u32,
@@ -101,7 +126,7 @@ fn setup(dice: &mut Dice, verbose: bool) -> Setup {
 fn act(pair: &mut Pair, dice: &mut Dice, end: End) {
     let child = pair.children(end).first().copied();
     let ike = pair.ikes(end).first().copied();
-    match (dice.below(10), child, ike) {
+    match (dice.below(12), child, ike) {
         (0..=3, Some(id), _) => pair.command(end, Command::RekeyChild { id }),
         (4..=6, _, Some(id)) => pair.command(end, Command::RekeyIke { id }),
         (7, Some(id), _) => pair.command(end, Command::TerminateChild { id, tag: 0 }),
@@ -113,6 +138,13 @@ fn act(pair: &mut Pair, dice: &mut Dice, end: End) {
                 nat.rebind();
             }
         }
+        (10, Some(id), _) => pair.command(end, Command::ChildExpired { id, hard: dice.chance(50) }),
+        (11, ..) => {
+            let failing = &mut pair.host_mut(end).outside.failing;
+            if !failing.insert(Question::Install) {
+                failing.clear();
+            }
+        }
         _ => {}
     }
 }
@@ -121,6 +153,7 @@ fn weather(seed: u64, verbose: bool) -> (Pair, Result<(), String>) {
     let mut dice = Dice(SeededRandom::new(seed));
     let mut pair = Pair::new(setup(&mut dice, verbose), seed);
     let result = (|| {
+        pair.net.replays = if dice.chance(30) { 10 } else { 0 };
         let initiator = if pair.net.nat.is_some() || dice.chance(90) { End::Client } else { End::Gateway };
         let _ = pair.up(initiator);
         for _ in 0..dice.below(4) {
@@ -153,6 +186,10 @@ fn weather(seed: u64, verbose: bool) -> (Pair, Result<(), String>) {
         }
         // The weather clears.
         pair.net.links = [Link::CLEAN; 2];
+        pair.net.replays = 0;
+        for end in End::BOTH {
+            pair.host_mut(end).outside.failing.clear();
+        }
         pair.settle()?;
         pair.shut_down().map_err(|left| format!("after shutdown: {left}"))
     })();
