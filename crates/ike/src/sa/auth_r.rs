@@ -418,9 +418,15 @@ impl IkeSa {
 
     /// The last answer of IKE_AUTH.
     pub(crate) fn complete_auth(&mut self, core: &mut Core, mid: u32, payloads: Vec<Payload>) {
-        self.phase = Phase::Established;
-        self.on_established(core);
+        self.become_established(core);
         self.respond(core, ExchangeType::IKE_AUTH, mid, payloads);
+    }
+
+    pub(crate) fn become_established(&mut self, core: &mut Core) {
+        if self.established_at.is_none() {
+            self.phase = Phase::Established;
+            self.on_established(core);
+        }
     }
 
     /// `unique` and INITIAL_CONTACT (RFC 7296 §2.4).

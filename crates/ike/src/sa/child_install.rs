@@ -14,7 +14,7 @@ use crate::reason::Reason;
 use crate::sa::child::show;
 use crate::sa::proposals::ChildSuite;
 use crate::sa::seal::crypto;
-use crate::sa::{Child, Fatal, IkeSa, Step, Task};
+use crate::sa::{Child, Fatal, IkeSa, Passive, Step, Task};
 use crate::view::ChildState;
 
 /// A CHILD_SA that is negotiated and not installed yet.
@@ -112,6 +112,8 @@ impl IkeSa {
                 integ_out: secret(&sa.keys_out.integ_key),
             })));
         }
+        // Most IKE_SAs have one child for ever: no room for four.
+        self.children.reserve_exact(1);
         self.children.push(Child {
             id,
             config: new.config,
@@ -147,6 +149,11 @@ impl IkeSa {
         let asked = child.asked;
         match result {
             Ok(()) => {
+                if matches!(self.passive.as_deref(), Some(Passive { step: Step::AuthInstall { child }, .. }) if *child == id)
+                {
+                    // Whoever listens hears of the IKE_SA before its child.
+                    self.become_established(core);
+                }
                 self.child_is_up(core, id);
                 if !asked {
                     self.answer_installed(core, id, None);
