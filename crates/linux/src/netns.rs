@@ -120,6 +120,31 @@ impl Namespace {
         })
     }
 
+    /// As [`Self::command`], for a process that must not outlive the thread that starts it: it gets SIGTERM when that
+    /// thread ends, however it ends.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn bound_command(&self, program: impl AsRef<std::ffi::OsStr>) -> io::Result<Command> {
+        let mut command = self.command(program)?;
+        let parent = std::process::id();
+        // SAFETY: between fork and exec only prctl(2) and getppid(2) run: bare system calls that neither allocate
+        // nor lock.
+        unsafe {
+            command.pre_exec(move || {
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                // it may have ended before the request was made
+                match u32::try_from(libc::getppid()) == Ok(parent) {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::Interrupted.into()),
+                }
+            });
+        }
+        Ok(command)
+    }
+
     /// A command that will run inside the namespace.
     ///
     /// # Errors

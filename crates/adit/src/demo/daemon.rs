@@ -48,7 +48,7 @@ impl Daemon {
         let out = std::fs::File::create(&log).map_err(|e| io("log", e))?;
         let program = std::env::current_exe().map_err(|e| io("path", e))?;
         let child = namespace
-            .command(program)
+            .bound_command(program)
             .map_err(|e| io("command", e))?
             .arg("daemon")
             .env("STRONGSWAN_CONF", folder.join("strongswan.conf"))

@@ -61,12 +61,17 @@ impl Steps {
         title: &str,
         work: impl FnOnce() -> Result<(T, String), Failure>,
     ) -> Result<T, Failure> {
+        const INTERRUPTED: &str = "interrupted; everything was taken down";
         if self.interrupted.load(Ordering::Relaxed) {
-            return Err("interrupted; everything was taken down".into());
+            return Err(INTERRUPTED.into());
         }
         self.count += 1;
         let started = Instant::now();
-        let (value, result) = work().map_err(|cause| format!("{title}: {cause}"))?;
+        let interrupted = &self.interrupted;
+        let (value, result) = work().map_err(|cause| match interrupted.load(Ordering::Relaxed) {
+            true => INTERRUPTED.to_owned(),
+            false => format!("{title}: {cause}"),
+        })?;
         let took = started.elapsed().as_secs_f32() * 1000.0;
         println!("{:>2}  {title:<52} {result}  ({took:.0} ms)", self.count);
         Ok(value)
