@@ -18,6 +18,8 @@ struct Vector {
 
 const GCM_PLAIN: &str = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72\
     1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39";
+const GCM_PLAIN_64: &str = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72\
+    1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255";
 const GCM_AAD: &str = "feedfacedeadbeeffeedfacedeadbeefabaddad2";
 
 const VECTORS: &[Vector] = &[
@@ -51,6 +53,68 @@ const VECTORS: &[Vector] = &[
         sealed: "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa\
                  8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662",
         tag: "76fc6ece0f4e1768cddf8853bb2d551b",
+    },
+    // The same specification's test cases 2, 3, 8, 14 and 15: without associated data, and a plain text of zeros.
+    Vector {
+        encr: Encryption::AesGcm16_128,
+        key: "00000000000000000000000000000000 00000000",
+        iv: "0000000000000000",
+        aad: "",
+        plain: "00000000000000000000000000000000",
+        sealed: "0388dace60b6a392f328c2b971b2fe78",
+        tag: "ab6e47d42cec13bdf53a67b21257bddf",
+    },
+    Vector {
+        encr: Encryption::AesGcm16_128,
+        key: "feffe9928665731c6d6a8f9467308308 cafebabe",
+        iv: "facedbaddecaf888",
+        aad: "",
+        plain: GCM_PLAIN_64,
+        sealed: "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e\
+                 21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985",
+        tag: "4d5c2af327cd64a62cf35abd2ba6fab4",
+    },
+    Vector {
+        encr: Encryption::AesGcm16_192,
+        key: "000000000000000000000000000000000000000000000000 00000000",
+        iv: "0000000000000000",
+        aad: "",
+        plain: "00000000000000000000000000000000",
+        sealed: "98e7247c07f0fe411c267e4384b0f600",
+        tag: "2ff58d80033927ab8ef4d4587514f0fb",
+    },
+    Vector {
+        encr: Encryption::AesGcm16_256,
+        key: "0000000000000000000000000000000000000000000000000000000000000000 00000000",
+        iv: "0000000000000000",
+        aad: "",
+        plain: "00000000000000000000000000000000",
+        sealed: "cea7403d4d606b6e074ec5d3baf39d18",
+        tag: "d0d1c8a799996bf0265b98b5d48ab919",
+    },
+    Vector {
+        encr: Encryption::AesGcm16_256,
+        key: "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308 cafebabe",
+        iv: "facedbaddecaf888",
+        aad: "",
+        plain: GCM_PLAIN_64,
+        sealed: "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa\
+                 8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662898015ad",
+        tag: "b094dac5d93471bdec1a502270e3cc6c",
+    },
+    // draft-mcgrew-gcm-test-01, for RFC 4106: an ESP packet with an extended sequence number (SPI, high half, low half).
+    Vector {
+        encr: Encryption::AesGcm16_128,
+        key: "4c80cdefbb5d10da906ac73c3613a634 2e443b68",
+        iv: "4956ed7e3b244cfe",
+        aad: "000043218765432100000000",
+        plain: "45000048699a000080114db7c0a80102c0a801010a9bf15638d3010000010000\
+                00000000045f736970045f756470037369700963796265726369747902646b00\
+                0021000101020201",
+        sealed: "fecf537e729d5b07dc30df528dd22b768d1b98736696a6fd348509fa13ceac34\
+                 cfa2436f14a3f3cf65925bf1f4a13c5d15b21e1884f5ff6247aeabb786b93bce\
+                 61bc17d768fd9732",
+        tag: "459018148f6cbe722fd04796562dfdb4",
     },
     // RFC 7634 appendix A: an ESP packet.
     Vector {
@@ -133,6 +197,43 @@ fn cbc_vectors() {
         assert_eq!(data, hex(sealed));
         cipher.open(&hex(iv), b"", &mut data, b"", &icv).unwrap();
         assert_eq!(data, plain);
+    }
+}
+
+/// NIST SP 800-38A, F.2.1, F.2.3 and F.2.5: the longer keys, which RFC 3602 has no values for.
+#[test]
+fn cbc_vectors_of_every_key_length() {
+    let iv = "000102030405060708090a0b0c0d0e0f";
+    let plain = "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51\
+                 30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710";
+    for (encr, key, sealed) in [
+        (
+            Encryption::AesCbc128,
+            "2b7e151628aed2a6abf7158809cf4f3c",
+            "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2\
+             73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7",
+        ),
+        (
+            Encryption::AesCbc192,
+            "8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b",
+            "4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a\
+             571b242012fb7ae07fa9baac3df102e008b0e27988598881d920a9e64f5615cd",
+        ),
+        (
+            Encryption::AesCbc256,
+            "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
+            "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d\
+             39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b",
+        ),
+    ] {
+        for make in [Cipher::new, Cipher::compact] {
+            let cipher = make(encr, Some(Integrity::HmacSha512_256), &hex(key), &[7; 64]).unwrap();
+            let (mut data, mut icv) = (hex(plain), [0; 32]);
+            cipher.seal(&hex(iv), b"", &mut data, b"", &mut icv).unwrap();
+            assert_eq!(data, hex(sealed), "{encr:?}");
+            cipher.open(&hex(iv), b"", &mut data, b"", &icv).unwrap();
+            assert_eq!(data, hex(plain));
+        }
     }
 }
 

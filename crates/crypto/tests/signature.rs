@@ -58,6 +58,93 @@ fn every_scheme_signs_and_verifies() {
     }
 }
 
+/// RFC 6979 §A.2.5 to §A.2.7: "sample" signed with the hash of the curve's strength; as r | s of RFC 4754 and as DER.
+#[test]
+fn ecdsa_signatures_of_rfc_6979() {
+    let curves = [
+        (
+            "301306072a8648ce3d020106082a8648ce3d030107",
+            SignatureScheme::Ecdsa(HashAlg::Sha256),
+            9,
+            "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6\
+             7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299",
+            "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716\
+             f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8",
+        ),
+        (
+            "301006072a8648ce3d020106052b81040022",
+            SignatureScheme::Ecdsa(HashAlg::Sha384),
+            10,
+            "ec3a4e415b4e19a4568618029f427fa5da9a8bc4ae92e02e06aae5286b300c64def8f0ea9055866064a254515480bc13\
+             8015d9b72d7d57244ea8ef9ac0c621896708a59367f9dfb9f54ca84b3f1c9db1288b231c3ae0d4fe7344fd2533264720",
+            "94edbb92a5ecb8aad4736e56c691916b3f88140666ce9fa73d64c4ea95ad133c81a648152e44acf96e36dd1e80fabe46\
+             99ef4aeb15f178cea1fe40db2603138f130e740a19624526203b6351d0a3a94fa329c145786e679e7b82c71a38628ac8",
+        ),
+        (
+            "301006072a8648ce3d020106052b81040023",
+            SignatureScheme::Ecdsa(HashAlg::Sha512),
+            11,
+            "01894550d0785932e00eaa23b694f213f8c3121f86dc97a04e5a7167db4e5bcd371123d46e45db6b5d5370a7f20fb633\
+             155d38ffa16d2bd761dcac474b9a2f5023a4\
+             00493101c962cd4d2fddf782285e64584139c2f91b47f87ff82354d6630f746a28a0db25741b5b34a828008b22acc23f\
+             924faafbd4d33f81ea66956dfeaa2bfdfcf5",
+            "00c328fafcbd79dd77850370c46325d987cb525569fb63c5d3bc53950e6d4c5f174e25a1ee9017b5d450606add152b53\
+             4931d7d4e8455cc91f9b15bf05ec36e377fa\
+             00617cce7cf5064806c467f678d3b4080d6f1cc50af26ca209417308281b68af282623eaa63e5b5c0723d8b8c37ff077\
+             7b1a20f8ccb1dccc43997f1ee0e44da4a67a",
+        ),
+    ];
+    for (algorithm, scheme, legacy, point, signature) in curves {
+        let key = PublicKey::from_spki(&spki(&hex(algorithm), &[vec![4], hex(point)].concat())).unwrap();
+        let raw = hex(signature);
+        key.verify_legacy(legacy, b"sample", &raw).unwrap();
+        let (r, s) = raw.split_at(raw.len() / 2);
+        let integer = |number: &[u8]| {
+            let start = number.iter().position(|octet| *octet != 0).unwrap();
+            let sign: &[u8] = if number[start] & 0x80 != 0 { &[0] } else { &[] };
+            element(2, &[sign, &number[start..]].concat())
+        };
+        let der = element(0x30, &[integer(r), integer(s)].concat());
+        key.verify(scheme, b"sample", &der).unwrap();
+        assert_eq!(key.verify(scheme, b"Sample", &der), Err(CryptoError::BadSignature));
+    }
+}
+
+/// RFC 8032 §7.1, tests 1 to 3: Ed25519 signs the same each time.
+#[test]
+fn ed25519_signatures_of_rfc_8032() {
+    for (seed, public, message, signature) in [
+        (
+            "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+            "",
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b\
+             d25bf5f0595bbe24655141438e7a100b",
+        ),
+        (
+            "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            "72",
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c\
+             387b2eaeb4302aeeb00d291612bb0c00",
+        ),
+        (
+            "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+            "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+            "af82",
+            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc659\
+             4a7c15e9716ed28dc027beceea1ec40a",
+        ),
+    ] {
+        let pkcs8 = [hex("302e020100300506032b657004220420"), hex(seed)].concat();
+        let key = PrivateKey::from_pkcs8(&pkcs8).unwrap();
+        assert_eq!(key.public_spki(), spki(&hex("300506032b6570"), &hex(public)));
+        assert_eq!(key.sign(SignatureScheme::Ed25519, &hex(message)).unwrap(), hex(signature));
+        let public = key.public_key().unwrap();
+        public.verify(SignatureScheme::Ed25519, &hex(message), &hex(signature)).unwrap();
+    }
+}
+
 /// CVE-2013-2944 and its kin: nothing empty, zero, cut, extended, flipped or taken from elsewhere passes.
 #[test]
 fn damaged_signatures_fail() {
