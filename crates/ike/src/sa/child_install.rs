@@ -241,13 +241,15 @@ impl IkeSa {
             show(&child.remote_ts)
         );
         log!(core, Ike, 0, self, "{text}");
-        match replaces {
+        // A predecessor that was deleted meanwhile is not replaced any more, and no delete of it will come to say that the
+        // peer is ready.
+        let gone = replaces.is_some_and(|old| self.child(old).is_none());
+        if gone {
+            self.activate(core, id);
+        }
+        match replaces.filter(|_| !gone) {
             None => core.event(Event::ChildUp { ike: self.id, id }),
             Some(old) => {
-                if self.child(old).is_none() {
-                    // It was deleted meanwhile: no delete of it will come to say that the peer is ready.
-                    self.activate(core, id);
-                }
                 let mut condemned = false;
                 let mut delete_tags = Vec::new();
                 if let Some(child) = self.child_mut(old) {
@@ -262,7 +264,12 @@ impl IkeSa {
                         child.expire_at = None;
                     }
                 }
-                core.event(Event::ChildRekeyed { ike: self.id, old, new: id });
+                if self.child(old).is_some() {
+                    core.event(Event::ChildRekeyed { ike: self.id, old, new: id });
+                } else {
+                    // Its end has been told already.
+                    core.event(Event::ChildUp { ike: self.id, id });
+                }
                 if condemned {
                     self.queue.retain(|task| !matches!(task, Task::DeleteChild { id } if *id == old));
                     self.queue.push_back(Task::DeleteChild { id });

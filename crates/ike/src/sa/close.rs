@@ -119,7 +119,10 @@ impl IkeSa {
             }
             mid = mid.wrapping_add(1);
         }
-        self.phase = Phase::Deleting;
+        // One that was replaced stays that: its end is no news.
+        if !matches!(self.phase, Phase::Rekeyed) {
+            self.phase = Phase::Deleting;
+        }
         if let Ok(packets) = self.seal(core, exchange, false, mid, &payload) {
             self.active = Active::DeleteIke;
             self.launch(core, mid, exchange, packets);
