@@ -71,6 +71,8 @@ pub struct Host {
     asked: u64,
     pub events: Vec<(u64, Event)>,
     pub objections: Vec<String>,
+    /// Of commands it was given.
+    tags: Vec<u64>,
     /// Everything that was ever installed.
     pub installed_ever: u64,
 }
@@ -98,11 +100,19 @@ impl Host {
             asked: 0,
             events: Vec::new(),
             objections: Vec::new(),
+            tags: Vec::new(),
             installed_ever: 0,
         }
     }
 
     pub fn command(&mut self, now: u64, command: Command) {
+        if let Command::Initiate { tag, .. }
+        | Command::TerminateIke { tag, .. }
+        | Command::TerminateChild { tag, .. } = &command
+            && *tag != 0
+        {
+            self.tags.push(*tag);
+        }
         self.endpoint.command(Instant::from_micros(now), command);
     }
 
@@ -355,6 +365,38 @@ impl Host {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The IKE_SAs and CHILD_SAs that are up if one only listens to the events, as the gateway's subscribers do.
+    pub fn told(&self) -> Result<(BTreeSet<u32>, BTreeSet<u32>), String> {
+        let (mut ikes, mut children) = (BTreeSet::new(), BTreeSet::new());
+        for (_, event) in &self.events {
+            let fits = match event {
+                Event::IkeEstablished { id } => ikes.insert(*id),
+                Event::IkeRekeyed { old, new } => ikes.remove(old) && ikes.insert(*new),
+                Event::IkeClosed { id, was_established, .. } => ikes.remove(id) == *was_established,
+                Event::ChildUp { ike, id } => ikes.contains(ike) && children.insert(*id),
+                Event::ChildRekeyed { ike, old, new } => {
+                    ikes.contains(ike) && children.remove(old) && children.insert(*new)
+                }
+                Event::ChildDown { ike, id, .. } => ikes.contains(ike) && children.remove(id),
+                _ => true,
+            };
+            if !fits {
+                return Err(format!("the event does not fit those before: {event:?}"));
+            }
+        }
+        Ok((ikes, children))
+    }
+
+    /// Commands with a tag that were not answered exactly once.
+    pub fn unanswered(&self) -> Vec<u64> {
+        let answers = |wanted: u64| {
+            let answered =
+                |(_, event): &&(u64, Event)| matches!(event, Event::Outcome { tag, .. } if *tag == wanted);
+            self.events.iter().filter(answered).count()
+        };
+        self.tags.iter().copied().filter(|tag| answers(*tag) != 1).collect()
     }
 
     /// Its log and its events, for those who look for the cause of a failed run.

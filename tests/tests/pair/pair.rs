@@ -326,6 +326,12 @@ impl Pair {
         if had != used {
             return Some(format!("virtual addresses had {had:?}, in use {used:?}"));
         }
+        let up = (sas.iter().map(|sa| sa.id).collect(), listed.keys().copied().collect());
+        match host.told() {
+            Ok(told) if told != up => return Some(format!("up by events {told:?}, by the lists {up:?}")),
+            Ok(_) => {}
+            Err(misfit) => return Some(misfit),
+        }
         let stats = host.endpoint.stats();
         if (stats.ike_sas, stats.child_sas, stats.half_open) != (sas.len(), listed.len(), 0) {
             return Some(format!("counts {} IKE_SAs and {} CHILD_SAs: {stats:?}", sas.len(), listed.len()));
@@ -354,7 +360,7 @@ impl Pair {
         })
     }
 
-    fn tag(&mut self) -> u64 {
+    pub fn tag(&mut self) -> u64 {
         self.tags += 1;
         self.tags
     }
@@ -427,6 +433,22 @@ impl Pair {
         self.host_mut(end).crash(settings, config, seed, UNIX);
     }
 
+    /// What was promised and not kept: an outcome for every command, an end for everything that was up.
+    fn promises(&self) -> Result<(), String> {
+        for end in End::BOTH {
+            let host = self.host(end);
+            let unanswered = host.unanswered();
+            if !unanswered.is_empty() {
+                return Err(format!("{end:?}: commands {unanswered:?} have no outcome, or several"));
+            }
+            let (ikes, children) = host.told()?;
+            if !ikes.is_empty() || !children.is_empty() {
+                return Err(format!("{end:?}: by events IKE_SAs {ikes:?} and CHILD_SAs {children:?} are up"));
+            }
+        }
+        Ok(())
+    }
+
     /// Shuts both ends down and waits until nothing is left.
     pub fn shut_down(&mut self) -> Result<(), String> {
         for end in End::BOTH {
@@ -434,14 +456,16 @@ impl Pair {
         }
         let deadline = self.now + PATIENCE;
         self.run_until(deadline, |pair| pair.net.is_empty() && pair.leftover().is_none());
-        self.leftover().map_or(Ok(()), Err)
+        self.leftover().map_or(Ok(()), Err)?;
+        self.promises()
     }
 
     /// Waits until nothing is left.
     pub fn drain(&mut self) -> Result<(), String> {
         let deadline = self.now + PATIENCE;
         self.run_until(deadline, |pair| pair.net.is_empty() && pair.leftover().is_none());
-        self.leftover().map_or(Ok(()), Err)
+        self.leftover().map_or(Ok(()), Err)?;
+        self.promises()
     }
 
     /// Both ends' logs in one.

@@ -129,7 +129,10 @@ fn act(pair: &mut Pair, dice: &mut Dice, end: End) {
     match (dice.below(12), child, ike) {
         (0..=3, Some(id), _) => pair.command(end, Command::RekeyChild { id }),
         (4..=6, _, Some(id)) => pair.command(end, Command::RekeyIke { id }),
-        (7, Some(id), _) => pair.command(end, Command::TerminateChild { id, tag: 0 }),
+        (7, Some(id), _) => {
+            let tag = pair.tag();
+            pair.command(end, Command::TerminateChild { id, tag })
+        }
         (8, _, Some(_)) => {
             pair.initiate(end, Some("net"));
         }
@@ -173,7 +176,8 @@ fn weather(seed: u64, verbose: bool) -> (Pair, Result<(), String>) {
                 let end = dice.end();
                 if let Some(id) = pair.ikes(end).first().copied() {
                     let force = dice.chance(20);
-                    pair.command(end, Command::TerminateIke { id, force, tag: 0 });
+                    let tag = pair.tag();
+                    pair.command(end, Command::TerminateIke { id, force, tag });
                 }
             }
             1 => {
