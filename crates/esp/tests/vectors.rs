@@ -43,7 +43,7 @@ const RFC_3602: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// Those packets have no integrity check value; an HMAC by another implementation's rules (RFC 4868 §2) is put behind.
+/// Those packets have no integrity check value; the one RFC 4868 asks for is put behind.
 #[test]
 fn packets_of_rfc_3602() {
     for (integ, prf, integ_len, icv_len) in
