@@ -1,12 +1,12 @@
 //! The daemon as a library: threads, clock, sockets, files and logs around the sans-IO core.
 //!
-//! One protocol thread ([`driver`]) owns the endpoint, the data plane, the pools and the configuration; nothing of them
+//! One protocol thread (`driver`) owns the endpoint, the data plane, the pools and the configuration; nothing of them
 //! is locked. It reads the IKE sockets and a mailbox through which the data plane's worker, the control clients and
-//! the signal thread reach it. Questions of the core are answered in [`outside`], or by a thread of their own where they
-//! could take long ([`resolver`]).
+//! the signal thread reach it. Questions of the core are answered in `outside`, or by a thread of their own where they
+//! could take long (`resolver`).
 //!
-//! Nothing of the protocol is decided here. What is configured is in [`store`], what is shown in [`views`], and why
-//! something is not up in [`failures`].
+//! Nothing of the protocol is decided here. What is configured is in `store`, what is shown in `views`, and why
+//! something is not up in `failures`.
 
 mod answers;
 pub mod control;

@@ -5,8 +5,8 @@
 //! plain orders. Nothing here holds a lock of the daemon, waits for a peer (but where a client asked to wait), or
 //! decides anything about the protocol.
 //!
-//! One command group, one file: [`info`], [`sas`], [`conns`], [`creds`], [`authorities`], [`pools`], [`actions`],
-//! [`status`]; and [`events`] for what is told unasked.
+//! One command group, one file: `info`, `sas`, `conns`, `creds`, `authorities`, `pools`, `actions`,
+//! `status`; and [`events`] for what is told unasked.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -186,7 +186,7 @@ fn our_own_messages_come_back() {
 /// The budget is 2.5 kB for an idle IKE_SA with one CHILD_SA; keys, selectors and identities come on top of these.
 #[test]
 fn an_idle_ike_sa_is_small() {
-    let (ike, child) = (std::mem::size_of::<crate::sa::IkeSa>(), std::mem::size_of::<crate::sa::Child>());
+    let (ike, child) = (size_of::<sa::IkeSa>(), size_of::<sa::Child>());
     assert!(ike <= 1100, "{ike}");
     assert!(child <= 400, "{child}");
 }
