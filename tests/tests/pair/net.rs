@@ -112,6 +112,8 @@ pub struct Net {
     /// With this probability in percent, something captured before arrives again after a datagram, half of the times
     /// from an address that is not its sender's.
     pub replays: u32,
+    /// With this probability in percent, a datagram arrives with a bit flipped.
+    pub bends: u32,
     flights: BTreeMap<(u64, u64), Flight>,
     sent: u64,
     pub capture: Vec<Captured>,
@@ -125,6 +127,7 @@ impl Net {
             nat,
             cut: false,
             replays: 0,
+            bends: 0,
             flights: BTreeMap::new(),
             sent: 0,
             capture: Vec::new(),
@@ -151,7 +154,12 @@ impl Net {
                 continue;
             }
             let jitter = if link.jitter == 0 { 0 } else { self.rng.next_u64() % link.jitter };
-            self.fly(now + link.delay + jitter, from.other(), src, dst, bytes.clone());
+            let mut bytes = bytes.clone();
+            if self.percent(self.bends) {
+                let at = self.rng.next_u64() as usize % bytes.len();
+                bytes[at] ^= 1 << (self.rng.next_u64() % 8);
+            }
+            self.fly(now + link.delay + jitter, from.other(), src, dst, bytes);
         }
         if self.percent(self.replays) {
             let old = self.capture[self.rng.next_u64() as usize % self.capture.len()].clone();

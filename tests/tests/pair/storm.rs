@@ -157,6 +157,7 @@ fn weather(seed: u64, verbose: bool) -> (Pair, Result<(), String>) {
     let mut pair = Pair::new(setup(&mut dice, verbose), seed);
     let result = (|| {
         pair.net.replays = if dice.chance(30) { 10 } else { 0 };
+        pair.net.bends = if dice.chance(20) { 10 } else { 0 };
         let initiator = if pair.net.nat.is_some() || dice.chance(90) { End::Client } else { End::Gateway };
         let _ = pair.up(initiator);
         for _ in 0..dice.below(4) {
@@ -190,7 +191,7 @@ fn weather(seed: u64, verbose: bool) -> (Pair, Result<(), String>) {
         }
         // The weather clears.
         pair.net.links = [Link::CLEAN; 2];
-        pair.net.replays = 0;
+        (pair.net.replays, pair.net.bends) = (0, 0);
         for end in End::BOTH {
             pair.host_mut(end).outside.failing.clear();
         }
