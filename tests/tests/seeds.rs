@@ -19,8 +19,8 @@ fn every_target_survives_its_seeds() {
             // A panic's message does not know where it comes from.
             println!("{}", file.display());
             body(&bytes);
-            for step in 0..64 {
-                let at = step * bytes.len() / 64;
+            for step in 0..16 {
+                let at = step * bytes.len() / 16;
                 body(&bytes[..at]);
                 let mut bent = bytes.clone();
                 if let Some(byte) = bent.get_mut(at) {

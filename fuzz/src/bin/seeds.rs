@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use adit_conf::schema;
 use adit_crypto::{Secret, SeededRandom};
 use adit_eap::{ClientStep, EapClient, EapSecrets, EapServer, Method, ServerStep};
 use adit_ipsec::{Proposal, Protocol, Selector};
@@ -195,6 +196,20 @@ include conf.d/*.conf
         "references",
         "a { x = 1\n b { y = 2 } }\nc : a { x =\n d : a.b { z = \"q\" } }\ne : a, c {}\n",
     )?;
+    // Every key there is, some in each file, so that no time is spent on guessing their names.
+    for (file, table) in [("swanctl", schema::SWANCTL), ("strongswan", schema::STRONGSWAN)] {
+        for (number, keys) in table.chunks(20).enumerate() {
+            let mut text = String::new();
+            for (key, value) in keys.iter().zip(["1h", "yes", "10.0.0.0/8", "7", "trap"].into_iter().cycle())
+            {
+                let parts: Vec<_> =
+                    key.path.split('.').map(|part| part.replace('*', "-x").replace('#', "3")).collect();
+                text.push_str(&parts.join(" { "));
+                text.push_str(&format!(" = {value}\n{}\n", "}".repeat(parts.len() - 1)));
+            }
+            write("conf", &format!("keys-{file}-{number:02}"), text)?;
+        }
+    }
     Ok(())
 }
 
