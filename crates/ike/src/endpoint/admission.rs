@@ -24,6 +24,10 @@ impl Core {
             self.stats.refused += 1;
             return;
         }
+        self.send_unprotected(path, to, payload);
+    }
+
+    fn send_unprotected(&mut self, path: Path, to: &Header, payload: Payload) {
         let header = Header {
             next: PayloadType::NONE,
             major: 2,
@@ -225,7 +229,9 @@ impl Core {
         let cookie = self.cookies.make(now, &mut *self.rng, nonce, peer, spi);
         self.stats.cookies_sent += 1;
         log!(self, Net, 1, none, "received IKE_SA_INIT from {}, sending COOKIE", path.remote.ip());
-        self.answer_unprotected(path, header, Payload::notify(NotifyType::COOKIE, cookie));
+        // Not rate-limited: a flood would use up what is allowed, and no honest client would get its cookie. It is smaller
+        // than any request that it answers, and costs one MAC.
+        self.send_unprotected(path, header, Payload::notify(NotifyType::COOKIE, cookie));
         true
     }
 
