@@ -35,6 +35,10 @@ pub struct Stats {
     pub bad_integrity: u64,
     /// Messages that the state of their IKE_SA does not allow.
     pub wrong_state: u64,
+    /// Messages whose Message ID is not the one that is awaited.
+    pub out_of_window: u64,
+    /// Genuine fragments dropped: seen before, contradicting the others, or beyond a limit.
+    pub dropped_fragments: u64,
     /// Cookies demanded.
     pub cookies_sent: u64,
     /// IKE_SA_INIT requests ignored because of a limit.

@@ -42,7 +42,10 @@ impl IkeSa {
             self.on_unprotected(core, &envelope);
             return;
         };
-        let Some(place) = self.place(core, header) else { return };
+        let Some(place) = self.place(core, header) else {
+            core.stats.out_of_window += 1;
+            return;
+        };
         if place == Place::NewRequest && !self.admits(header.exchange) {
             // Hostile rows 7 and 28: before ESTABLISHED nothing but IKE_AUTH reaches a handler.
             core.stats.wrong_state += 1;
@@ -171,7 +174,11 @@ impl IkeSa {
                 );
                 Some((first, whole))
             }
-            Added::Dropped => None,
+            Added::Dropped => {
+                core.stats.dropped_fragments += 1;
+                log!(core, Enc, 1, self, "dropped fragment #{number} of {total}");
+                None
+            }
         }
     }
 
