@@ -26,6 +26,9 @@ pub(crate) enum Whose {
 /// Most secrets tried for one pair.
 const MAX_TRIED: usize = 16;
 
+/// The quality of a match is above this if an owner is the peer, be it by a wildcard. (An owner `%any` names nobody.)
+const NAMES_REMOTE: u8 = 8;
+
 pub(crate) fn id_payload(id: &Identity) -> IdPayload {
     IdPayload { kind: id.wire_kind(), data: id.wire_data() }
 }
@@ -36,6 +39,9 @@ pub(crate) fn identity(payload: &IdPayload) -> Fatal<Identity> {
 }
 
 /// Secrets for a pair of identities, best match first.
+///
+/// A secret that names our identity only is for any peer. But a peer that has a secret of its own has to prove that one:
+/// whoever shares another with us must not get in by the name of somebody else.
 pub(crate) fn shared_secrets(list: &[SharedSecret], local: &Identity, remote: &Identity) -> Vec<Secret> {
     let mut found: Vec<(u8, &SharedSecret)> = list
         .iter()
@@ -60,6 +66,9 @@ pub(crate) fn shared_secrets(list: &[SharedSecret], local: &Identity, remote: &I
             (local > 0 || remote > 0).then_some((1 + remote * 4 + local, entry))
         })
         .collect();
+    if found.iter().any(|(quality, _)| *quality > NAMES_REMOTE) {
+        found.retain(|(quality, _)| *quality > NAMES_REMOTE);
+    }
     found.sort_by_key(|(quality, _)| std::cmp::Reverse(*quality));
     found.into_iter().take(MAX_TRIED).map(|(_, entry)| entry.secret.clone()).collect()
 }
