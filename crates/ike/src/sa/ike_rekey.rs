@@ -46,7 +46,7 @@ impl IkeSa {
         let secret = match made {
             Ok(secret) => secret,
             Err(reason) => {
-                log!(core, Ike, 1, self, "rekeying failed: {reason}");
+                self.tell_ike_rekey_failure(core, reason);
                 return self.ike_rekey_later(core);
             }
         };
@@ -60,6 +60,25 @@ impl IkeSa {
             },
         ];
         self.request(core, ExchangeType::CREATE_CHILD_SA, &payloads, Active::RekeyIke(Box::new(offered)));
+    }
+
+    /// What an error notify of the peer means.
+    fn ike_rekey_refusal(&self, kind: NotifyType, data: &[u8]) -> Reason {
+        match (kind, wanted_group(data)) {
+            (NotifyType::INVALID_KE_PAYLOAD, Some(wanted)) => Reason::InvalidKe { wanted },
+            (NotifyType::NO_PROPOSAL_CHOSEN, _) => {
+                let ours = self.conn.proposals.clone();
+                Reason::NoProposal { protocol: "IKE", ours, theirs: Vec::new() }
+            }
+            (notify, _) => Reason::PeerNotify { notify, exchange: "the rekeying of the IKE_SA" },
+        }
+    }
+
+    /// It stands as it stood, but whoever looks for the cause later must find it.
+    fn tell_ike_rekey_failure(&self, core: &mut Core, reason: Reason) {
+        log!(core, Ike, 1, self, "rekeying of the IKE_SA failed: {reason}");
+        let conn = Some(Arc::clone(&self.conn.name));
+        core.event(Event::Failure { conn, child: None, peer: self.peer_addr(), reason });
     }
 
     fn ike_rekey_later(&mut self, core: &mut Core) {
@@ -78,7 +97,14 @@ impl IkeSa {
                 Some(group) if self.other_group(core, sent, group).is_ok() => {
                     self.queue.push_front(Task::RekeyIke { group: Some(group) });
                 }
-                _ => self.ike_rekey_later(core),
+                _ => {
+                    // RFC 7296 §2.25: that one is no failure, only "not now".
+                    if kind != NotifyType::TEMPORARY_FAILURE {
+                        let reason = self.ike_rekey_refusal(kind, data);
+                        self.tell_ike_rekey_failure(core, reason);
+                    }
+                    self.ike_rekey_later(core);
+                }
             }
             return;
         }
@@ -89,7 +115,7 @@ impl IkeSa {
                 self.queue.push_back(Task::DeleteIke);
             }
             Err(reason) => {
-                log!(core, Ike, 1, self, "rekeying failed: {reason}");
+                self.tell_ike_rekey_failure(core, reason);
                 self.ike_rekey_later(core);
             }
         }
@@ -142,8 +168,8 @@ impl IkeSa {
             }
             Ok(Err(notify)) => self.respond(core, exchange, mid, vec![notify]),
             Err(reason) => {
-                log!(core, Ike, 1, self, "refusing to rekey the IKE_SA: {reason}");
                 let kind = reason.notify().unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN);
+                self.tell_ike_rekey_failure(core, reason);
                 self.respond_notify(core, exchange, mid, kind);
             }
         }
