@@ -9,7 +9,7 @@ use crate::lab::{Lab, Msg};
 use crate::scenes::Scene;
 use crate::wire::{self, Raw};
 
-const ROUNDS: u64 = 800;
+const ROUNDS: u64 = 1000;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
