@@ -227,7 +227,9 @@ impl IkeSa {
                 .iter()
                 .any(|p| p.of_kind(TransformType::KeyExchange).any(|transform| transform.id == wanted));
             let sent = it.secret.as_ref().map(|secret| secret.group().id());
-            if !ours || sent == Some(wanted) || it.wish.attempts >= MAX_ATTEMPTS {
+            // A rekeying asks for another group once: a peer that cannot decide must not keep us at it.
+            let again = it.rekeys.is_some() && it.wish.group.is_some();
+            if !ours || sent == Some(wanted) || again || it.wish.attempts >= MAX_ATTEMPTS {
                 return self.child_failed(core, it, Reason::InvalidKe { wanted });
             }
             let mut wish = it.wish;

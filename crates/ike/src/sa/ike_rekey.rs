@@ -20,6 +20,8 @@ pub(crate) struct IkeOffer {
     spi: u64,
     nonce: Vec<u8>,
     secret: KeSecret,
+    /// The group is the one that the peer asked for.
+    retried: bool,
 }
 
 /// The SPIs, nonces and key exchange result of a new IKE_SA.
@@ -50,7 +52,12 @@ impl IkeSa {
                 return self.ike_rekey_later(core);
             }
         };
-        let offered = IkeOffer { spi: core.new_ike_spi(), nonce: core.random::<32>().to_vec(), secret };
+        let offered = IkeOffer {
+            spi: core.new_ike_spi(),
+            nonce: core.random::<32>().to_vec(),
+            secret,
+            retried: group.is_some(),
+        };
         let payloads = [
             offer(&self.conn.proposals, &offered.spi.to_be_bytes()),
             Payload::Nonce(offered.nonce.clone()),
@@ -93,7 +100,7 @@ impl IkeSa {
             log!(core, Ike, 1, self, "received {} notify error", notify_name(kind));
             let group = (kind == NotifyType::INVALID_KE_PAYLOAD).then(|| wanted_group(data)).flatten();
             let sent = it.secret.group().id();
-            match group.filter(|group| *group != sent) {
+            match group.filter(|group| *group != sent && !it.retried) {
                 Some(group) if self.other_group(core, sent, group).is_ok() => {
                     self.queue.push_front(Task::RekeyIke { group: Some(group) });
                 }
