@@ -85,6 +85,9 @@ const fn transform(kind: TransformType, id: u16, key_bits: u16) -> Transform {
     Transform { kind, id, key_bits }
 }
 
+/// Key exchange methods that are offered by default, best first.
+const DEFAULT_KE: [u16; 7] = [31, 19, 20, 21, 15, 16, 14];
+
 const fn is_aead_id(id: u16) -> bool {
     matches!(id, 14..=16 | 18..=20 | 28)
 }
@@ -183,7 +186,7 @@ impl Proposal {
             [5, 6, 7]
                 .into_iter()
                 .map(|id| transform(Prf, id, 0))
-                .chain([31, 19, 20, 21, 15, 16, 14].into_iter().map(|id| transform(KeyExchange, id, 0)))
+                .chain(DEFAULT_KE.into_iter().map(|id| transform(KeyExchange, id, 0)))
         };
         let aead = aead().chain(tail()).collect();
         let classic = [256, 192, 128]
@@ -198,16 +201,23 @@ impl Proposal {
         ]
     }
 
-    /// What is offered for a CHILD_SA when nothing is configured.
+    /// What is offered for a CHILD_SA when nothing is configured: a key exchange of its own when it is rekeyed (PFS) if
+    /// the peer has one too, and none if it has not.
     pub fn default_esp() -> Vec<Self> {
-        use TransformType::{Encryption, Esn, Integrity};
-        let esn = || [transform(Esn, 0, 0), transform(Esn, 1, 0)];
-        let aead = aead().chain(esn()).collect();
+        use TransformType::{Encryption, Esn, Integrity, KeyExchange};
+        let tail = || {
+            DEFAULT_KE
+                .into_iter()
+                .chain([0])
+                .map(|id| transform(KeyExchange, id, 0))
+                .chain([transform(Esn, 0, 0), transform(Esn, 1, 0)])
+        };
+        let aead = aead().chain(tail()).collect();
         let classic = [256, 192, 128]
             .into_iter()
             .map(|bits| transform(Encryption, AES_CBC, bits))
             .chain([12, 13, 14].into_iter().map(|id| transform(Integrity, id, 0)))
-            .chain(esn())
+            .chain(tail())
             .collect();
         vec![
             Self { protocol: Protocol::Esp, transforms: aead },
@@ -484,16 +494,32 @@ mod tests {
     }
 
     #[test]
+    fn default_children_meet_peers_with_and_without_pfs() {
+        let (default, with, without) =
+            (Proposal::default_esp(), esp("aes256gcm16-x25519"), esp("aes256gcm16"));
+        let ke = |other: &Proposal| {
+            let (_, chosen) = select_proposal(&default, &[(1, other.clone())]).unwrap();
+            chosen.first(TransformType::KeyExchange).map(|t| t.id)
+        };
+        assert_eq!((ke(&with), ke(&without), ke(&default[0])), (Some(31), None, Some(31)));
+        let back = select_proposal(&[without], &[(1, default[0].clone())]);
+        assert_eq!(back.unwrap().1.first(TransformType::KeyExchange), None);
+    }
+
+    #[test]
     fn defaults_hold_nothing_weak() {
         for proposal in Proposal::default_ike().iter().chain(&Proposal::default_esp()) {
             assert!(proposal.is_aead() || proposal.first(TransformType::Integrity).is_some());
             for t in &proposal.transforms {
                 assert!(!matches!(
                     (t.kind, t.id),
-                    (TransformType::KeyExchange, 0..=13) | (TransformType::Integrity, 0..=11)
+                    (TransformType::KeyExchange, 1..=13) | (TransformType::Integrity, 0..=11)
                 ));
             }
         }
+        assert!(
+            Proposal::default_ike().iter().all(|p| p.of_kind(TransformType::KeyExchange).all(|t| t.id != 0))
+        );
         assert_eq!(parse_list(Protocol::Ike, "aes128-sha256-ecp256, default").unwrap().len(), 3);
     }
 }
