@@ -27,7 +27,7 @@ use crate::resolver::Resolver;
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::traps::Traps;
-use crate::{answers, views};
+use crate::{key_export, views};
 
 /// Datagrams of one socket that are read before other inputs get their turn.
 const READ_BUDGET: usize = 64;
@@ -290,8 +290,8 @@ impl Driver {
             }
             Event::Failure { conn, child, peer, reason } => self.failed(conn, child, peer, &reason),
             Event::ShutdownComplete => self.ended = self.ending.is_some(),
-            Event::IkeKeys(keys) => answers::ike_keys(self, &keys),
-            Event::ChildKeys(keys) => answers::child_keys(self, &keys),
+            Event::IkeKeys(keys) => key_export::ike_keys(self, &keys),
+            Event::ChildKeys(keys) => key_export::child_keys(self, &keys),
             other => self.tell(other),
         }
     }

@@ -8,7 +8,6 @@
 //! Nothing of the protocol is decided here. What is configured is in `store`, what is shown in `views`, and why
 //! something is not up in `failures`.
 
-mod answers;
 pub mod control;
 mod counters;
 mod creds;
@@ -16,6 +15,7 @@ mod daemon;
 mod driver;
 pub mod environment;
 mod failures;
+mod key_export;
 mod keylog;
 mod log;
 mod mailbox;
