@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant as Wall};
+use std::time::Duration;
 
+use crate::measure::cpu;
 use adit_crypto::{PrivateKey, Secret, SystemRandom};
 use adit_dataplane::{Dataplane, Null};
 use adit_ike::{
@@ -26,7 +27,7 @@ pub(crate) struct End {
     endpoint: Endpoint,
     dataplane: Null,
     local: SocketAddr,
-    /// Time spent since the last reset.
+    /// CPU time spent.
     pub(crate) spent: Duration,
     /// Handshakes completed.
     pub(crate) established: usize,
@@ -176,7 +177,7 @@ impl End {
         &mut self,
         datagram: Option<(SocketAddr, Vec<u8>)>,
     ) -> Vec<(SocketAddr, SocketAddr, Vec<u8>)> {
-        let start = Wall::now();
+        let start = cpu();
         let now = Instant::from_micros(1);
         if let Some((remote, bytes)) = datagram {
             self.endpoint.handle_datagram(now, Path { local: self.local, remote }, &bytes);
@@ -207,7 +208,7 @@ impl End {
                 self.established += 1;
             }
         }
-        self.spent += start.elapsed();
+        self.spent += cpu() - start;
         out
     }
 }

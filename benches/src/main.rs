@@ -1,7 +1,7 @@
 //! Benchmarks, run as `cargo run --release -p adit-benches -- [esp|floor|handshake|memory]`.
 //!
 //! Each prints one small table. What is compared is measured in the same run, round by round in turn, because absolute
-//! times on a shared machine mean little; figures are medians over the rounds, in wall-clock time of one thread.
+//! times on a shared machine mean little; figures are medians over the rounds, in CPU time of the one thread.
 
 mod ends;
 mod esp;
