@@ -43,24 +43,11 @@ pub(crate) fn connection(
         pools: from.pools.clone(),
         encap: from.encap,
         dpd_delay: from.dpd_delay,
-        fragmentation: match from.fragmentation {
-            conf::Fragmentation::No => ike::Fragmentation::No,
-            conf::Fragmentation::Accept => ike::Fragmentation::Accept,
-            conf::Fragmentation::Yes | conf::Fragmentation::Force => ike::Fragmentation::Yes,
-        },
+        fragmentation: from.fragmentation,
         send_certreq: from.send_certreq,
-        send_cert: match from.send_cert {
-            conf::SendCert::Always => ike::SendCert::Always,
-            conf::SendCert::Never => ike::SendCert::Never,
-            conf::SendCert::IfAsked => ike::SendCert::IfAsked,
-        },
+        send_cert: from.send_cert,
         keyingtries: from.keyingtries,
-        unique: match from.unique {
-            conf::Unique::Never => ike::Unique::Never,
-            conf::Unique::No => ike::Unique::No,
-            conf::Unique::Keep => ike::Unique::Keep,
-            conf::Unique::Replace => ike::Unique::Replace,
-        },
+        unique: from.unique,
         rekey_time: from.rekey_time,
         reauth_time: from.reauth_time,
         over_time: from.over_time,
@@ -91,7 +78,6 @@ fn method(auth: &conf::AuthMethod) -> ike::AuthMethod {
 }
 
 fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
-    let action = |a: conf::Action| ike::ChildAction { trap: a.trap, start: a.start };
     ike::ChildConfig {
         name: from.name.as_str().into(),
         esp_proposals: from.esp_proposals.clone(),
@@ -107,9 +93,9 @@ fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
         rekey_packets: from.rekey_packets,
         life_packets: from.life_packets,
         rand_packets: from.rand_packets,
-        start_action: action(from.start_action),
-        dpd_action: action(from.dpd_action),
-        close_action: action(from.close_action),
+        start_action: from.start_action,
+        dpd_action: from.dpd_action,
+        close_action: from.close_action,
         replay_window: from.replay_window.unwrap_or(replay_window),
         inactivity: from.inactivity,
         reqid: from.reqid,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_crypto::{PrivateKey, Secret};
+pub use adit_ipsec::{ChildAction, Fragmentation, SendCert, Unique};
 use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
 use adit_pki::Certificate;
 
@@ -75,46 +76,6 @@ impl fmt::Display for HostSpec {
             Self::Name(name) => f.write_str(name),
         }
     }
-}
-
-/// RFC 7383 on this connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Fragmentation {
-    /// Not announced.
-    No,
-    /// Announced and accepted, never sent.
-    Accept,
-    /// Sent when the peer announced it.
-    #[default]
-    Yes,
-    /// As [`Self::Yes`]; IKEv1 knew a difference.
-    Force,
-}
-
-/// When our certificate is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SendCert {
-    /// Even if not asked.
-    Always,
-    /// Never.
-    Never,
-    /// When the peer sent a CERTREQ.
-    #[default]
-    IfAsked,
-}
-
-/// What happens to an older IKE_SA between the same identities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Unique {
-    /// It stays, INITIAL_CONTACT is ignored.
-    Never,
-    /// It goes only on INITIAL_CONTACT.
-    #[default]
-    No,
-    /// It stays, the new one is refused.
-    Keep,
-    /// It goes.
-    Replace,
 }
 
 /// One connection: who may talk to whom, how each proves itself, and what they may carry.
@@ -272,15 +233,6 @@ impl Default for RemoteAuth {
             certs: Vec::new(),
         }
     }
-}
-
-/// What happens to a child at some turn of its life. Both may be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ChildAction {
-    /// A trap stands for it: the first packet brings it up. The gateway keeps traps.
-    pub trap: bool,
-    /// Bring it up.
-    pub start: bool,
 }
 
 /// A CHILD_SA as configured.

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
+
+pub use adit_ipsec::{ChildAction as Action, Fragmentation, SendCert, Unique};
 use zeroize::Zeroizing;
 
 /// A whole swanctl.conf.
@@ -100,52 +102,12 @@ pub struct Connection {
     pub children: Vec<Child>,
 }
 
-/// `fragmentation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Fragmentation {
-    /// Not announced.
-    No,
-    /// Announced and accepted, never sent.
-    Accept,
-    /// Sent when the peer announced it.
-    #[default]
-    Yes,
-    /// IKEv1's forced form; the same as yes here.
-    Force,
-}
-
 /// `childless`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Childless {
     /// Accepted from a peer, not used by us.
     #[default]
     Allow,
-}
-
-/// `send_cert`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SendCert {
-    /// Even if not asked.
-    Always,
-    /// Never.
-    Never,
-    /// When the peer sent a CERTREQ.
-    #[default]
-    IfAsked,
-}
-
-/// `unique`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Unique {
-    /// Never replace, INITIAL_CONTACT ignored.
-    Never,
-    /// Replace only on INITIAL_CONTACT.
-    #[default]
-    No,
-    /// Keep the old one, refuse the new one.
-    Keep,
-    /// Replace the old one.
-    Replace,
 }
 
 /// One `local…` or `remote…` section.
@@ -266,7 +228,7 @@ pub struct Child {
     /// Upper bound of the random packet count subtracted.
     pub rand_packets: u64,
     /// What loading the connection does.
-    pub start_action: StartAction,
+    pub start_action: Action,
     /// What a dead peer does.
     pub dpd_action: Action,
     /// What the peer's closing does.
@@ -281,38 +243,6 @@ pub struct Child {
     pub policies: bool,
     /// Command run on up and down. Refused until it is served, so always `None`.
     pub updown: Option<String>,
-}
-
-/// What happens to a child. Both may be set (`trap|start`); none means nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Action {
-    /// Install a trap: the first packet brings the child up.
-    pub trap: bool,
-    /// Bring it up now (again).
-    pub start: bool,
-}
-
-/// The action at load time.
-pub type StartAction = Action;
-
-impl Action {
-    /// Nothing (`none`, `clear`).
-    pub const NONE: Self = Self { trap: false, start: false };
-    /// `trap`, `route`.
-    pub const TRAP: Self = Self { trap: true, start: false };
-    /// `start`, `restart`.
-    pub const START: Self = Self { trap: false, start: true };
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.trap, self.start) {
-            (false, false) => "none",
-            (true, false) => "trap",
-            (false, true) => "start",
-            (true, true) => "trap|start",
-        })
-    }
 }
 
 /// One `pools.<name>` section.

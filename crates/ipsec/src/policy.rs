@@ -1,0 +1,72 @@
+//! Choices of a connection that configuration, core and control surface speak of in the same words.
+
+use std::fmt;
+
+/// RFC 7383 on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fragmentation {
+    /// Not announced.
+    No,
+    /// Announced and accepted, never sent.
+    Accept,
+    /// Sent when the peer announced it.
+    #[default]
+    Yes,
+    /// As [`Self::Yes`]; IKEv1 knew a difference.
+    Force,
+}
+
+/// When our certificate is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SendCert {
+    /// Even if not asked.
+    Always,
+    /// Never.
+    Never,
+    /// When the peer sent a CERTREQ.
+    #[default]
+    IfAsked,
+}
+
+/// What happens to an older IKE_SA between the same identities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unique {
+    /// It stays, INITIAL_CONTACT is ignored.
+    Never,
+    /// It goes only on INITIAL_CONTACT.
+    #[default]
+    No,
+    /// It stays, the new one is refused.
+    Keep,
+    /// It goes.
+    Replace,
+}
+
+/// What happens to a child at some turn of its life. Both may be set (`trap|start`); none means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChildAction {
+    /// A trap stands for it: the first packet brings it up.
+    pub trap: bool,
+    /// It is brought up (again).
+    pub start: bool,
+}
+
+impl ChildAction {
+    /// Nothing (`none`, `clear`).
+    pub const NONE: Self = Self { trap: false, start: false };
+    /// `trap`, `route`.
+    pub const TRAP: Self = Self { trap: true, start: false };
+    /// `start`, `restart`.
+    pub const START: Self = Self { trap: false, start: true };
+}
+
+impl fmt::Display for ChildAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.trap, self.start) {
+            (false, false) => "none",
+            (true, false) => "trap",
+            (false, true) => "start",
+            (true, true) => "trap|start",
+        })
+    }
+}
