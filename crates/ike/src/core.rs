@@ -117,6 +117,8 @@ pub(crate) struct Core {
     pub actions: VecDeque<(ActionId, Action)>,
     pub events: VecDeque<Event>,
     pub reinitiate: Vec<Reinitiate>,
+    /// The IKE_SA whose heir is known, because the peer uses it.
+    pub inherit: Option<u32>,
     pub stats: Stats,
     /// Set once [`Command::Shutdown`](crate::Command::Shutdown) came: when to give up waiting.
     pub shutdown: Option<Instant>,
@@ -164,6 +166,7 @@ impl Core {
             actions: VecDeque::new(),
             events: VecDeque::new(),
             reinitiate: Vec::new(),
+            inherit: None,
             stats: Stats::default(),
             shutdown: None,
             shutdown_told: false,

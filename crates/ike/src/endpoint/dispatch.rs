@@ -55,6 +55,10 @@ impl Core {
             return;
         }
         self.with(id, |sa, core| sa.on_message(core, path, &header, bytes));
+        if let Some(old) = self.inherit.take() {
+            self.with(old, |sa, core| sa.ike_rival_is_used(core));
+            self.with(id, |sa, core| sa.on_message(core, path, &header, bytes));
+        }
     }
 
     pub(crate) fn answered(&mut self, id: ActionId, completion: Completion) {

@@ -11,7 +11,7 @@ use crate::core::{Core, log};
 use crate::event::Event;
 use crate::reason::Reason;
 use crate::sa::proposals::ChildSuite;
-use crate::sa::{IkeSa, Task, Wish};
+use crate::sa::{Active, Contest, IkeSa, Task, Wish};
 use crate::time::Instant;
 use crate::view::ChildState;
 
@@ -41,17 +41,21 @@ pub(crate) struct Child {
     pub replaced_by: Option<u32>,
     /// It receives, but does not send yet.
     pub outbound_pending: bool,
+    /// Whoever listens knows it as up.
+    pub told: bool,
+    /// Lost a rekey collision: it is only there to be deleted.
+    pub redundant: bool,
 }
 
 impl Child {
     /// Counts as up: installed, and neither replaced nor on its way out.
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state, ChildState::Installed | ChildState::Rekeying)
+        self.told && matches!(self.state, ChildState::Installed | ChildState::Rekeying)
     }
 
     /// Whether it is what a wish asks for: the same child, and the packet that asked, if any, would pass.
     pub(crate) fn satisfies(&self, wish: &Wish) -> bool {
-        let live = self.is_up() || self.state == ChildState::Installing;
+        let live = self.is_up() || (self.state == ChildState::Installing && !self.redundant);
         live && self.config.name == wish.config.name
             && wish.trigger.as_ref().is_none_or(|packet| {
                 let fits = |list: &[Selector], addr, port| {
@@ -100,9 +104,12 @@ impl IkeSa {
     pub(crate) fn drop_child(&mut self, core: &mut Core, id: u32) {
         let Some(at) = self.children.iter().position(|child| child.id == id) else { return };
         self.activate_successor(core, id);
-        let up = self.children.get(at).is_some_and(|child| {
-            child.installed_at.is_some() && child.replaced_by.is_none() && child.state != ChildState::Deleted
-        });
+        if let Active::Child(offer) = &mut self.active
+            && offer.contest.rival() == Some(id)
+        {
+            offer.contest = Contest::Alone;
+        }
+        let up = self.children.get(at).is_some_and(|child| child.told);
         let snapshot = up.then(|| {
             let mut view = self.view();
             view.children.retain(|child| child.id == id);

@@ -18,7 +18,7 @@ use crate::sa::init_i::syntax;
 use crate::sa::message::{offer, wanted_group};
 use crate::sa::proposals::ChildSuite;
 use crate::sa::seal::crypto;
-use crate::sa::{Active, Fatal, IkeSa, Message, Task, Wish};
+use crate::sa::{Active, Child, Contest, Fatal, IkeSa, Message, Task, Wish};
 use crate::view::ChildState;
 
 /// Attempts to get a child past TEMPORARY_FAILURE and key exchange mismatches.
@@ -38,6 +38,8 @@ pub(crate) struct ChildOffer {
     pub remote_ts: Vec<Selector>,
     /// SPIs that the peer deleted meanwhile and we did not know: ours may be among them, its answer late.
     pub deleted: Vec<u32>,
+    /// Whether the peer rekeys the same child.
+    pub contest: Contest,
 }
 
 /// More unknown SPIs than this in one exchange are a peer's mischief.
@@ -98,6 +100,7 @@ impl IkeSa {
             local_ts,
             remote_ts,
             deleted: Vec::new(),
+            contest: Contest::Alone,
         })
     }
 
@@ -172,9 +175,10 @@ impl IkeSa {
 
     /// Sends CREATE_CHILD_SA with REKEY_SA.
     pub(crate) fn send_rekey_child(&mut self, core: &mut Core, id: u32, group: Option<u16>) {
-        let Some(child) = self.child_mut(id).filter(|child| child.state == ChildState::Installed) else {
-            return;
-        };
+        // The peer's rekeying of it may be being installed.
+        let replaced = self.children.iter().any(|child| child.replaces == Some(id));
+        let fits = |child: &&mut Child| child.state == ChildState::Installed && child.told && !replaced;
+        let Some(child) = self.child_mut(id).filter(fits) else { return };
         child.state = ChildState::Rekeying;
         child.rekey_at = None;
         let (label, spi_in, config) = (child.label(), child.spi_in, Arc::clone(&child.config));
@@ -211,6 +215,15 @@ impl IkeSa {
                 _ => Err(syntax("CREATE_CHILD_SA response without a nonce")),
             };
             if let Err(reason) = result {
+                if matches!(reason, Reason::DeletedByPeer) {
+                    // What the peer deleted is what the old one became: that is to go, too.
+                    core.release_esp_spi(it.spi_in);
+                    core.outcome(&it.wish.tags, Err(reason));
+                    if let Some(id) = it.rekeys {
+                        self.delete_child(core, id);
+                    }
+                    return;
+                }
                 // The peer has installed what we cannot use.
                 let spi = it.spi_in;
                 self.child_failed(core, it, reason);
@@ -221,6 +234,12 @@ impl IkeSa {
         let group = (kind == NotifyType::INVALID_KE_PAYLOAD).then(|| wanted_group(data)).flatten();
         log!(core, Ike, 1, self, "received {} notify error", notify_name(kind));
         core.release_esp_spi(it.spi_in);
+        match it.contest {
+            Contest::Alone => {}
+            // RFC 7296 §2.8.1: what the peer made stands alone.
+            Contest::Rival { new, .. } => return self.child_rival_stays(core, new),
+            Contest::Lost => return,
+        }
         if let Some(wanted) = group {
             let ours = it
                 .proposals
@@ -257,10 +276,17 @@ impl IkeSa {
                 self.retry_at = Some(core.now + wait);
             }
             (NotifyType::CHILD_SA_NOT_FOUND, Some(id)) => {
-                // RFC 7296 §2.25.1: the peer no longer has it; make it anew.
-                let wish = Wish { group: None, attempts: 0, ..it.wish };
-                self.drop_child(core, id);
-                self.queue.push_front(Task::Child(wish));
+                // RFC 7296 §2.25: the peer no longer has it; make it anew, unless the peer has told us of its end, or it
+                // was to go.
+                let wanted = self.child(id).map(|child| child.state == ChildState::Rekeying);
+                if wanted.is_some() {
+                    self.queue.retain(|task| !matches!(task, Task::DeleteChild { id: it } if *it == id));
+                    self.drop_child(core, id);
+                }
+                if wanted == Some(true) {
+                    let wish = Wish { group: None, attempts: 0, ..it.wish };
+                    self.queue.push_front(Task::Child(wish));
+                }
             }
             _ => {
                 let reason = self.refusal(kind, &it);
@@ -336,6 +362,12 @@ impl IkeSa {
                 theirs: (ts_i, ts_r),
             });
         }
+        let verdict = it.contest.verdict(ni, nr);
+        if let Some((redundant, lowest)) = verdict {
+            let word = if redundant { "lost" } else { "won" };
+            log!(core, Ike, 1, self, "CHILD_SA rekey collision {word}, lowest nonce is {lowest}");
+        }
+        let redundant = verdict.is_some_and(|(redundant, _)| redundant);
         let new = NewChild {
             config: Arc::clone(&it.wish.config),
             suite,
@@ -346,8 +378,15 @@ impl IkeSa {
             replaces: it.rekeys,
             asked: true,
             tags: it.wish.tags.clone(),
+            redundant,
         };
-        self.install_child(core, new, shared.as_ref(), ni, nr).map(drop)
+        self.install_child(core, new, shared.as_ref(), ni, nr)?;
+        match it.contest.rival() {
+            Some(rival) if redundant => self.child_rival_stays(core, rival),
+            Some(rival) => self.child_rival_goes(core, rival),
+            None => {}
+        }
+        Ok(())
     }
 
     /// An offer came to nothing.
@@ -361,7 +400,10 @@ impl IkeSa {
             reason: reason.clone(),
         });
         if let Some(id) = it.rekeys {
-            self.rekey_later(core, id);
+            match it.contest.rival() {
+                Some(rival) => self.child_rival_stays(core, rival),
+                None => self.rekey_later(core, id),
+            }
             return;
         }
         core.outcome(&it.wish.tags, Err(reason));
@@ -398,9 +440,9 @@ impl IkeSa {
 
     /// The child goes on as it was. False if it has been told to go meanwhile.
     fn end_rekeying(&mut self, id: u32) -> bool {
-        let Some(child) = self.child_mut(id).filter(|child| child.state != ChildState::Deleting) else {
-            return false;
-        };
+        let going_on =
+            |child: &&mut Child| matches!(child.state, ChildState::Installed | ChildState::Rekeying);
+        let Some(child) = self.child_mut(id).filter(going_on) else { return false };
         child.state = ChildState::Installed;
         true
     }

@@ -29,6 +29,8 @@ pub(crate) struct NewChild {
     /// We are the initiator of the exchange.
     pub asked: bool,
     pub tags: Vec<u64>,
+    /// It has lost a rekey collision already.
+    pub redundant: bool,
 }
 
 impl IkeSa {
@@ -74,7 +76,7 @@ impl IkeSa {
             .unwrap_or_else(|| core.next_reqid());
         // RFC 7296 §2.8: the responder of a rekeying does not send on the new SA before it knows that the initiator
         // has it.
-        let outbound_ready = new.asked || new.replaces.is_none();
+        let outbound_ready = (new.asked || new.replaces.is_none()) && !new.redundant;
         let sa = ChildSa {
             id,
             reqid,
@@ -135,6 +137,8 @@ impl IkeSa {
             replaces: new.replaces,
             replaced_by: None,
             outbound_pending: !outbound_ready,
+            told: false,
+            redundant: new.redundant,
         });
         core.child_owner.insert(id, self.id);
         core.ask(self.id, Wait::Install { child: id }, Action::InstallChild(Box::new(sa)));
@@ -171,8 +175,15 @@ impl IkeSa {
                 if asked {
                     self.asked_install_failed(core, id, reason);
                 } else {
+                    let old = self.child(id).and_then(|child| child.replaces);
                     self.drop_child(core, id);
                     self.answer_installed(core, id, Some(reason));
+                    // Unless ours is under way, it goes on as before.
+                    if let Some(old) = old
+                        && self.contest_of(old).is_none()
+                    {
+                        self.rekey_later(core, old);
+                    }
                 }
             }
         }
@@ -183,11 +194,12 @@ impl IkeSa {
     fn asked_install_failed(&mut self, core: &mut Core, id: u32, reason: Reason) {
         let Some(child) = self.child_mut(id) else { return };
         let tags = std::mem::take(&mut child.tags);
-        let (spi, replaces) = (child.spi_in, child.replaces);
+        let (spi, replaces, redundant) = (child.spi_in, child.replaces, child.redundant);
         self.drop_child(core, id);
         core.outcome(&tags, Err(reason));
         self.queue.push_back(Task::DeleteSpi { spi });
         match replaces {
+            Some(_) if redundant => {}
             Some(old) => self.rekey_later(core, old),
             None => self.close_if_useless(core),
         }
@@ -214,6 +226,9 @@ impl IkeSa {
     }
 
     fn child_is_up(&mut self, core: &mut Core, id: u32) {
+        if self.child(id).is_some_and(|child| child.redundant) {
+            return self.redundant_is_up(core, id);
+        }
         let now = core.now;
         let Some(config) = self.child(id).map(|child| Arc::clone(&child.config)) else { return };
         let jitter = core.random_duration(config.rand_time);
@@ -230,7 +245,7 @@ impl IkeSa {
             child.idle_at = Some(now + config.inactivity);
         }
         let tags = std::mem::take(&mut child.tags);
-        let (replaces, asked) = (child.replaces, child.asked);
+        let replaces = child.replaces;
         let text = format!(
             "{}CHILD_SA {} established with SPIs {:08x}_i {:08x}_o and TS {} === {}",
             if child.outbound_pending { "inbound " } else { "" },
@@ -241,48 +256,11 @@ impl IkeSa {
             show(&child.remote_ts)
         );
         log!(core, Ike, 0, self, "{text}");
-        // A predecessor that was deleted meanwhile is not replaced any more, and no delete of it will come to say that the
-        // peer is ready.
-        let gone = replaces.is_some_and(|old| self.child(old).is_none());
-        if gone {
-            self.activate(core, id);
-        }
-        match replaces.filter(|_| !gone) {
-            None => core.event(Event::ChildUp { ike: self.id, id }),
-            Some(old) => {
-                let mut condemned = false;
-                let mut delete_tags = Vec::new();
-                if let Some(child) = self.child_mut(old) {
-                    // Told to go while its rekeying was under way: that holds for the successor.
-                    condemned = child.state == ChildState::Deleting;
-                    delete_tags = std::mem::take(&mut child.delete_tags);
-                    child.state = ChildState::Rekeyed;
-                    child.replaced_by = Some(id);
-                    child.rekey_at = None;
-                    child.idle_at = None;
-                    if asked {
-                        child.expire_at = None;
-                    }
-                }
-                if self.child(old).is_some() {
-                    core.event(Event::ChildRekeyed { ike: self.id, old, new: id });
-                } else {
-                    // Its end has been told already.
-                    core.event(Event::ChildUp { ike: self.id, id });
-                }
-                if condemned {
-                    self.queue.retain(|task| !matches!(task, Task::DeleteChild { id } if *id == old));
-                    self.queue.push_back(Task::DeleteChild { id });
-                    if let Some(child) = self.child_mut(id) {
-                        child.state = ChildState::Deleting;
-                        child.delete_tags = delete_tags;
-                    }
-                }
-                if asked {
-                    // RFC 7296 §2.8: who rekeyed deletes the old one.
-                    self.queue.push_front(Task::DeleteChild { id: old });
-                }
-            }
+        if replaces.and_then(|old| self.rival_of(old)) == Some(id) {
+            // RFC 7296 §2.8.1: the answer to our own rekeying will tell which of the two is to stay.
+            log!(core, Ike, 1, self, "detected CHILD_SA rekey collision");
+        } else {
+            self.take_place(core, id);
         }
         core.outcome(&tags, Ok(()));
         self.reauth_done(core);

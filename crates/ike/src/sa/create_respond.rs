@@ -16,7 +16,7 @@ use crate::sa::init_i::{nonce_fits, syntax};
 use crate::sa::message::{invalid_ke, offer};
 use crate::sa::proposals::{ChildSuite, choose};
 use crate::sa::seal::crypto;
-use crate::sa::{Active, IkeSa, Message, Passive, Step, Task};
+use crate::sa::{Active, Contest, IkeSa, Message, Passive, Step, Task};
 use crate::view::ChildState;
 
 /// Most children of one IKE_SA.
@@ -116,6 +116,7 @@ impl IkeSa {
             replaces: rekeys,
             asked: false,
             tags: Vec::new(),
+            redundant: false,
         };
         let id = match self.install_child(core, new, shared.as_ref(), ni, nr) {
             Ok(id) => id,
@@ -254,8 +255,12 @@ impl IkeSa {
             let found = self.children.iter().find(|child| Some(child.spi_out) == spi);
             rekeys = match found.map(|child| (child.id, child.state)) {
                 Some((id, ChildState::Installed)) => Some(id),
-                Some((_, ChildState::Rekeying | ChildState::Deleting | ChildState::Installing)) => {
-                    // RFC 7296 §2.25.1: ours is under way. The other end tries again later.
+                // RFC 7296 §2.25.1: while we rekey it ourselves, the answer is as usual.
+                Some((id, ChildState::Rekeying)) if matches!(self.contest_of(id), Some(Contest::Alone)) => {
+                    Some(id)
+                }
+                Some((_, state)) if state != ChildState::Deleted => {
+                    // RFC 7296 §2.25.1: it is being closed, by command or because our own rekeying is through.
                     return Err(Refused::only(NotifyType::TEMPORARY_FAILURE));
                 }
                 None if matches!(self.active, Active::Child(_)) => {
@@ -280,6 +285,9 @@ impl IkeSa {
             .ok_or_else(|| Refused::because(syntax("CREATE_CHILD_SA without SA, TSi or TSr")))?;
         let nr = core.random::<32>();
         let granted = self.grant_child(core, request, rekeys, (&ni, &nr), false)?;
+        if let Some(contest) = rekeys.and_then(|id| self.contest_of(id)) {
+            *contest = Contest::Rival { new: granted.0, nonces: [ni, nr.to_vec()] };
+        }
         // From now on the old one is being replaced; our own soft expiry must not start another rekeying.
         if let Some(child) = rekeys.and_then(|id| self.child_mut(id)) {
             child.rekey_at = None;

@@ -8,11 +8,12 @@ use adit_wire::{ExchangeType, NotifyType, Payload};
 use crate::core::{Core, log};
 use crate::event::Event;
 use crate::reason::{Reason, notify_name};
+use crate::sa::collision::Verdict;
 use crate::sa::init_i::{nonce_fits, syntax};
 use crate::sa::message::{invalid_ke, offer, wanted_group};
 use crate::sa::proposals::choose;
 use crate::sa::seal::crypto;
-use crate::sa::{Active, Fatal, IkeSa, Message, Phase, Suite, Task};
+use crate::sa::{Active, Contest, Fatal, IkeSa, Message, Phase, Suite, Task};
 use crate::view::ChildState;
 
 /// A rekeying that we have offered.
@@ -22,6 +23,8 @@ pub(crate) struct IkeOffer {
     secret: KeSecret,
     /// The group is the one that the peer asked for.
     retried: bool,
+    /// Whether the peer rekeys it as well.
+    pub contest: Contest,
 }
 
 /// The SPIs, nonces and key exchange result of a new IKE_SA.
@@ -52,12 +55,8 @@ impl IkeSa {
                 return self.ike_rekey_later(core);
             }
         };
-        let offered = IkeOffer {
-            spi: core.new_ike_spi(),
-            nonce: core.random::<32>().to_vec(),
-            secret,
-            retried: group.is_some(),
-        };
+        let (spi, nonce) = (core.new_ike_spi(), core.random::<32>().to_vec());
+        let offered = IkeOffer { spi, nonce, secret, retried: group.is_some(), contest: Contest::Alone };
         let payloads = [
             offer(&self.conn.proposals, &offered.spi.to_be_bytes()),
             Payload::Nonce(offered.nonce.clone()),
@@ -99,6 +98,9 @@ impl IkeSa {
         if let Some((kind, data)) = message.error() {
             log!(core, Ike, 1, self, "received {} notify error", notify_name(kind));
             let group = (kind == NotifyType::INVALID_KE_PAYLOAD).then(|| wanted_group(data)).flatten();
+            if matches!(it.contest, Contest::Lost) || self.ike_rival_stays(core, &it.contest) {
+                return;
+            }
             let sent = it.secret.group().id();
             match group.filter(|group| *group != sent && !it.retried) {
                 Some(group) if self.other_group(core, sent, group).is_ok() => {
@@ -116,14 +118,25 @@ impl IkeSa {
             return;
         }
         match self.accept_ike_rekey(core, &it, &mut message) {
-            Ok(new) => {
+            Ok((new, Some((true, lowest)))) if self.contest_goes_on(core, &it.contest) => {
+                log!(core, Ike, 1, self, "IKE_SA rekey collision lost, lowest nonce is {lowest}");
+                // RFC 7296 §2.8.2: who created the redundant one deletes it; the other inherits.
+                self.shelve(core, new, true);
+                self.ike_rival_stays(core, &it.contest);
+            }
+            Ok((new, verdict)) => {
+                if let Some((_, lowest)) = verdict {
+                    log!(core, Ike, 1, self, "IKE_SA rekey collision won, lowest nonce is {lowest}");
+                }
                 // RFC 7296 §2.8: who rekeyed deletes the old one.
                 self.hand_over(core, new);
                 self.queue.push_back(Task::DeleteIke);
             }
             Err(reason) => {
                 self.tell_ike_rekey_failure(core, reason);
-                self.ike_rekey_later(core);
+                if !matches!(it.contest, Contest::Lost) && !self.ike_rival_stays(core, &it.contest) {
+                    self.ike_rekey_later(core);
+                }
             }
         }
     }
@@ -133,7 +146,7 @@ impl IkeSa {
         core: &mut Core,
         it: &IkeOffer,
         message: &mut Message,
-    ) -> Fatal<Box<Self>> {
+    ) -> Fatal<(Box<Self>, Verdict)> {
         let missing = |what: &str| syntax(&format!("answer to a rekeying without {what}"));
         let answer = message.sa().ok_or_else(|| missing("SA"))?;
         let nr = message.nonce().filter(|nonce| nonce_fits(nonce, 0)).ok_or_else(|| missing("nonce"))?;
@@ -148,25 +161,30 @@ impl IkeSa {
         let shared =
             it.secret.agree(&public).map_err(|error| Reason::BadKeyExchange { detail: error.to_string() })?;
         let agreed = Agreed { initiator: true, spi_i: it.spi, spi_r, ni: &it.nonce, nr: &nr, shared, suite };
-        self.successor(core, agreed)
+        let verdict = it.contest.verdict(&it.nonce, &nr);
+        Ok((self.successor(core, agreed)?, verdict))
     }
 
     pub(crate) fn on_ike_rekey_request(&mut self, core: &mut Core, mid: u32, mut message: Message) {
         let exchange = ExchangeType::CREATE_CHILD_SA;
         // RFC 7296 §2.25.2: not while something of ours runs that would be torn in two.
-        let busy = matches!(
-            self.active,
-            Active::Child(_) | Active::RekeyIke(_) | Active::DeleteChild { .. } | Active::DeleteIke
-        ) || self.children.iter().any(|child| {
-            matches!(child.state, ChildState::Installing | ChildState::Rekeying | ChildState::Deleting)
-        });
+        let busy = matches!(self.active, Active::Child(_) | Active::DeleteChild { .. } | Active::DeleteIke)
+            || matches!(&self.active, Active::RekeyIke(offer) if !matches!(offer.contest, Contest::Alone))
+            || self.children.iter().any(|child| {
+                matches!(child.state, ChildState::Installing | ChildState::Rekeying | ChildState::Deleting)
+            });
         if busy {
             return self.respond_notify(core, exchange, mid, NotifyType::TEMPORARY_FAILURE);
         }
         match self.answer_ike_rekey(core, &mut message) {
-            Ok(Ok((new, payloads))) => {
+            Ok(Ok((new, nonces, payloads))) => {
                 self.respond(core, exchange, mid, payloads);
-                if !self.is_closed() {
+                if let (false, Active::RekeyIke(offer)) = (self.is_closed(), &mut self.active) {
+                    // RFC 7296 §2.25.2: which of the two inherits is known when our own is answered.
+                    offer.contest = Contest::Rival { new: new.id, nonces };
+                    log!(core, Ike, 1, self, "detected IKE_SA rekey collision");
+                    self.shelve(core, new, false);
+                } else if !self.is_closed() {
                     self.hand_over(core, new);
                     self.linger_until = Some(core.now + core.settings.retransmit_total());
                 } else {
@@ -187,7 +205,7 @@ impl IkeSa {
         &mut self,
         core: &mut Core,
         message: &mut Message,
-    ) -> Fatal<Result<(Box<Self>, Vec<Payload>), Payload>> {
+    ) -> Fatal<Result<(Box<Self>, [Vec<u8>; 2], Vec<Payload>), Payload>> {
         let missing = |what: &str| syntax(&format!("request for a rekeying without {what}"));
         let offered = message.sa().ok_or_else(|| missing("SA"))?;
         let ni = message.nonce().filter(|nonce| nonce_fits(nonce, 0)).ok_or_else(|| missing("nonce"))?;
@@ -224,7 +242,7 @@ impl IkeSa {
             list.iter_mut().for_each(|one| one.num = num);
         }
         let ke = Payload::KeyExchange { group: group.id(), data: secret.public().to_vec() };
-        Ok(Ok((new, vec![sa, Payload::Nonce(nr.to_vec()), ke])))
+        Ok(Ok((new, [ni, nr.to_vec()], vec![sa, Payload::Nonce(nr.to_vec()), ke])))
     }
 
     /// A new IKE_SA with its keys; nothing has moved yet.
@@ -244,7 +262,7 @@ impl IkeSa {
     }
 
     /// Moves everything to the new IKE_SA and puts that into the table.
-    fn hand_over(&mut self, core: &mut Core, mut new: Box<Self>) {
+    pub(crate) fn hand_over(&mut self, core: &mut Core, mut new: Box<Self>) {
         new.phase = Phase::Established;
         new.local_id = self.local_id.clone();
         new.remote_id = self.remote_id.clone();

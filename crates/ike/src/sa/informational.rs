@@ -8,7 +8,7 @@ use adit_wire::{ExchangeType, NotifyType, Payload};
 use crate::action::Action;
 use crate::core::{Core, Reinitiate, Wait, log};
 use crate::reason::{Reason, notify_name};
-use crate::sa::{Active, IkeSa, Message, Phase, Task};
+use crate::sa::{Active, Contest, IkeSa, Message, Phase, Task};
 use crate::view::ChildState;
 
 impl IkeSa {
@@ -46,6 +46,13 @@ impl IkeSa {
         }
         self.respond(core, ExchangeType::INFORMATIONAL, mid, answer);
         let Some(reason) = closing else { return };
+        // RFC 7296 §2.8.2: the peer has rekeyed it; we forget our own attempt.
+        if matches!(self.active, Active::RekeyIke(_))
+            && let Active::RekeyIke(offer) = std::mem::replace(&mut self.active, Active::None)
+        {
+            self.window.request = None;
+            self.ike_rival_stays(core, &offer.contest);
+        }
         if matches!(self.phase, Phase::Rekeyed | Phase::Closed) {
             return self.close(core, None);
         }
@@ -97,6 +104,17 @@ impl IkeSa {
                 // RFC 7296 §1.4.1: if both delete at once, the answer leaves out what is being deleted anyway.
                 answer.push(spi_in.to_be_bytes().to_vec());
             }
+            // RFC 7296 §2.8.1: the peer has not noticed that we rekey the same, or has found that its own stays.
+            let replaced_by = match self.rival_of(id) {
+                Some(rival) if self.child(rival).is_some_and(|it| it.state != ChildState::Installing) => {
+                    self.take_place(core, rival);
+                    if let Some(contest) = self.contest_of(id) {
+                        *contest = Contest::Lost;
+                    }
+                    Some(rival)
+                }
+                _ => replaced_by,
+            };
             if state == ChildState::Installing {
                 // Deleted before our answer went out: it goes when that is done.
                 if let Some(child) = self.child_mut(id) {
@@ -138,6 +156,8 @@ impl IkeSa {
             return;
         };
         child.replaced_by = None;
+        child.state = ChildState::Installed;
+        child.told = true;
         self.rekey_later(core, id);
         core.event(crate::Event::ChildUp { ike: self.id, id });
     }
@@ -261,7 +281,7 @@ impl IkeSa {
         let again: Vec<Reinitiate> = self
             .children
             .iter()
-            .filter(|child| child.installed_at.is_some() && child.replaced_by.is_none())
+            .filter(|child| child.told)
             .filter(|child| child.state != ChildState::Deleting && child.config.dpd_action.start)
             .map(|child| self.again(child))
             .collect();

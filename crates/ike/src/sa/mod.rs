@@ -11,6 +11,7 @@ mod child;
 pub(crate) mod child_create;
 mod child_install;
 mod close;
+mod collision;
 mod config_payload;
 mod create_respond;
 mod established;
@@ -46,6 +47,7 @@ pub(crate) use auth_i::AuthI;
 pub(crate) use auth_r::AuthR;
 pub(crate) use child::Child;
 pub(crate) use child_create::ChildOffer;
+pub(crate) use collision::Contest;
 pub(crate) use fragments::Reassembly;
 pub(crate) use ike_rekey::IkeOffer;
 pub(crate) use init_i::Init;
@@ -234,6 +236,8 @@ pub(crate) struct IkeSa {
     pub half_open_ip: Option<IpAddr>,
     /// The IKE_SA that this one replaces by reauthentication.
     pub reauth_of: Option<u32>,
+    /// The IKE_SA from which this one inherits if it survives a rekey collision.
+    pub heir_of: Option<u32>,
     /// Everything has been given back.
     pub ended: bool,
     /// The entry in `Core::deadlines`.
@@ -286,6 +290,7 @@ impl IkeSa {
             peer_key: None,
             half_open_ip: None,
             reauth_of: None,
+            heir_of: None,
             ended: false,
             scheduled: None,
         }

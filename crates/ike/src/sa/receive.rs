@@ -201,6 +201,13 @@ impl IkeSa {
                 Active::None => {}
             };
         }
+        let delete = |payload: &Payload| matches!(payload, Payload::Delete { protocol: 1, .. });
+        if let Some(old) = self.heir_of.take_if(|_| !message.0.iter().any(delete)) {
+            // It is read again when this IKE_SA has its inheritance.
+            core.inherit = Some(old);
+            self.window.recv_next = mid;
+            return;
+        }
         match (&self.phase, header.exchange) {
             (Phase::AuthR(_), ExchangeType::IKE_AUTH) => self.on_auth_request(core, mid, message),
             (Phase::AuthR(_), ExchangeType::INFORMATIONAL) => {

@@ -139,7 +139,7 @@ impl IkeSa {
             }
             return;
         }
-        if child.replaced_by.is_none() {
+        if child.replaced_by.is_none() && !child.redundant {
             core.event(Event::Failure {
                 conn: Some(std::sync::Arc::clone(&self.conn.name)),
                 child: Some(std::sync::Arc::clone(&child.config.name)),
