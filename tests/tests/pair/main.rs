@@ -22,5 +22,6 @@ mod lifecycle;
 mod net;
 mod pair;
 mod pki;
+mod rekey_table;
 mod setup;
 mod storm;

@@ -1,6 +1,6 @@
 //! The network between the two ends: links that lose, delay and duplicate, and perhaps a NAT box before the client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use adit_crypto::SeededRandom;
@@ -95,7 +95,8 @@ impl Nat {
     }
 }
 
-struct Flight {
+/// A datagram under way.
+pub struct Flight {
     to: End,
     src: SocketAddr,
     dst: SocketAddr,
@@ -117,6 +118,8 @@ pub struct Net {
     flights: BTreeMap<(u64, u64), Flight>,
     sent: u64,
     pub capture: Vec<Captured>,
+    /// What is held back in each direction, oldest first, while a test delivers by hand.
+    pub held: Option<[VecDeque<Flight>; 2]>,
 }
 
 impl Net {
@@ -131,6 +134,7 @@ impl Net {
             flights: BTreeMap::new(),
             sent: 0,
             capture: Vec::new(),
+            held: None,
         }
     }
 
@@ -145,6 +149,10 @@ impl Net {
         };
         self.capture.push(Captured { at: now, from, src, dst, bytes: bytes.clone() });
         if self.cut {
+            return;
+        }
+        if let Some(held) = &mut self.held {
+            held[usize::from(from == End::Gateway)].push_back(Flight { to: from.other(), src, dst, bytes });
             return;
         }
         let link = self.links[usize::from(from == End::Gateway)];
@@ -172,6 +180,23 @@ impl Net {
     pub fn fly(&mut self, at: u64, to: End, src: SocketAddr, dst: SocketAddr, bytes: Vec<u8>) {
         self.sent += 1;
         self.flights.insert((at, self.sent), Flight { to, src, dst, bytes });
+    }
+
+    /// Takes one of an end's held datagrams, the oldest being 0.
+    pub fn pick(&mut self, from: End, at: usize) -> Option<Flight> {
+        self.held.as_mut()?[usize::from(from == End::Gateway)].remove(at)
+    }
+
+    /// Has a datagram arrive at once.
+    pub fn deliver(&mut self, now: u64, flight: Flight) {
+        self.fly(now, flight.to, flight.src, flight.dst, flight.bytes);
+    }
+
+    /// Nothing is held any more; what was comes in the order in which it was sent.
+    pub fn release(&mut self, now: u64) {
+        for flight in self.held.take().into_iter().flatten().flatten() {
+            self.deliver(now, flight);
+        }
     }
 
     /// When the next datagram arrives.
