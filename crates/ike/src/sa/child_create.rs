@@ -279,11 +279,14 @@ impl IkeSa {
                 // RFC 7296 §2.25: the peer no longer has it; make it anew, unless the peer has told us of its end, or it
                 // was to go.
                 let wanted = self.child(id).map(|child| child.state == ChildState::Rekeying);
+                // If it was the peer's replacement for another, and that is still there, the peer has taken it back.
+                let old = self.child(id).filter(|child| !child.asked).and_then(|child| child.replaces);
                 if wanted.is_some() {
                     self.queue.retain(|task| !matches!(task, Task::DeleteChild { id: it } if *it == id));
                     self.drop_child(core, id);
                 }
-                if wanted == Some(true) {
+                let revived = old.is_some_and(|old| self.revive_child(core, old, id));
+                if wanted == Some(true) && !revived {
                     let wish = Wish { group: None, attempts: 0, ..it.wish };
                     self.queue.push_front(Task::Child(wish));
                 }

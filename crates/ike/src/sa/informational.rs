@@ -148,18 +148,20 @@ impl IkeSa {
 
     /// The peer took back the successor of a child before it deleted the child: its rekeying failed, and it goes on
     /// with the old one.
-    fn revive_child(&mut self, core: &mut Core, id: u32, successor: u32) {
+    /// False if there is no such predecessor.
+    pub(crate) fn revive_child(&mut self, core: &mut Core, id: u32, successor: u32) -> bool {
         let Some(child) = self
             .child_mut(id)
             .filter(|child| child.state == ChildState::Rekeyed && child.replaced_by == Some(successor))
         else {
-            return;
+            return false;
         };
         child.replaced_by = None;
         child.state = ChildState::Installed;
         child.told = true;
         self.rekey_later(core, id);
         core.event(crate::Event::ChildUp { ike: self.id, id });
+        true
     }
 
     pub(crate) fn send_delete_child(&mut self, core: &mut Core, id: u32) {
