@@ -155,6 +155,22 @@ fn play(case: &Case, a: End, seed: u64) -> Result<Option<String>, String> {
     Ok(lowest)
 }
 
+/// Whether a packet from either end would find a way: the SA it leaves on is one that the other end receives on.
+fn flows(pair: &Pair) -> Result<(), String> {
+    for end in End::BOTH {
+        let (ours, theirs) = (&pair.host(end).sad, &pair.host(end.other()).sad);
+        let replaced: BTreeSet<u32> =
+            ours.values().filter(|it| it.sends).filter_map(|it| it.sa.replaces).collect();
+        let sending: Vec<_> =
+            ours.values().filter(|it| it.sends && !replaced.contains(&it.sa.id)).map(|it| &it.sa).collect();
+        let [sa] = sending[..] else { return Err(format!("{end:?} sends on {} SAs", sending.len())) };
+        if !theirs.values().any(|it| it.sa.spi_in == sa.spi_out) {
+            return Err(format!("{end:?} sends on {:08x}, where nobody listens", sa.spi_out));
+        }
+    }
+    Ok(())
+}
+
 fn run(pair: &mut Pair, a: End, script: &str, left: Left) -> Result<(), String> {
     let tag = pair.initiate(End::Client, Some("net"));
     pair.outcome(End::Client, tag).map_err(|reason| reason.to_string())?;
@@ -179,6 +195,9 @@ fn run(pair: &mut Pair, a: End, script: &str, left: Left) -> Result<(), String> 
             }
         }
         pair.run_for(0);
+        if left.2 == Some((1, 0)) {
+            flows(pair).map_err(|error| format!("after {word}: {error}"))?;
+        }
     }
     let now = pair.now;
     pair.net.release(now);
