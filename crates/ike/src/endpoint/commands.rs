@@ -27,7 +27,7 @@ impl Core {
                 let found = self.with(id, |sa, core| {
                     sa.terminate_tags.push(tag);
                     if force {
-                        sa.farewell(core);
+                        sa.farewell(core, &Reason::Terminated);
                         sa.close(core, Some(Reason::Terminated));
                     } else {
                         sa.delete_with(core, Some(Reason::Terminated));
@@ -149,7 +149,7 @@ impl Core {
         for id in ids {
             self.with(id, |sa, core| {
                 if sa.established_at.is_some() {
-                    sa.farewell(core);
+                    sa.farewell(core, &Reason::Shutdown);
                 } else {
                     sa.close(core, Some(Reason::Shutdown));
                 }

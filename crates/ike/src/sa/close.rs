@@ -101,10 +101,12 @@ impl IkeSa {
     }
 
     /// Sends a delete without regard to what is in flight, once: for when there is no time to wait.
-    pub(crate) fn farewell(&mut self, core: &mut Core) {
+    pub(crate) fn farewell(&mut self, core: &mut Core, reason: &Reason) {
         if self.keys.is_none() || self.established_at.is_none() {
             return;
         }
+        // What is in flight is given up for the delete: nobody will hear of it otherwise.
+        self.settle_tags(core, reason);
         let payload = [Payload::Delete { protocol: 1, spis: Vec::new() }];
         let exchange = ExchangeType::INFORMATIONAL;
         log!(core, Ike, 0, self, "deleting IKE_SA {} between {}", self.label(), self.between());

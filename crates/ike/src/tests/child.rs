@@ -162,3 +162,23 @@ fn an_idle_child_is_closed() {
     assert!(pair.client.installed.is_empty());
     assert!(pair.client.logged("deleting CHILD_SA after 60 seconds of inactivity"));
 }
+
+#[test]
+fn a_forced_end_tells_whoever_waits_for_a_child() {
+    for shutdown in [false, true] {
+        let mut pair = two_children().pair();
+        pair.up();
+        pair.cut = true;
+        pair.initiate("web", 8);
+        assert_eq!(pair.client.outcome(8), None, "the request is out and nobody answers");
+        pair.cut = false;
+        let id = pair.client.endpoint.ike_sas().next().unwrap().id;
+        pair.client_command(match shutdown {
+            false => Command::TerminateIke { id, force: true, tag: 9 },
+            true => Command::Shutdown,
+        });
+        let reason = if shutdown { Reason::Shutdown } else { Reason::Terminated };
+        assert_eq!(pair.client.outcome(8), Some(Err(reason)), "{}", pair.logs());
+        pair.assert_nothing();
+    }
+}
