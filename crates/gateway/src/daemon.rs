@@ -20,6 +20,7 @@ use crate::failures::Failure;
 use crate::log::{Line, Logger};
 use crate::mailbox::Mailbox;
 use crate::reload::pool_spec;
+use crate::store::Source;
 use crate::views;
 
 /// What a caller hears when the protocol thread is gone.
@@ -475,7 +476,7 @@ impl Daemon for Handle {
 
     fn load_pool(&self, pool: Pool) -> Result<(), String> {
         let spec = pool_spec(&pool).ok_or_else(|| format!("missing addrs for pool '{}'", pool.name))?;
-        self.call(move |d| d.pools.insert(spec))
+        self.call(move |d| d.pools.insert(spec, Source::Vici))
     }
 
     fn unload_pool(&self, name: &str) -> Result<(), String> {

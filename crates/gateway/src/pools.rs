@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use adit_ike::Leased;
 use adit_ipsec::Identity;
 
+use crate::store::Source;
+
 /// What the configuration says of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolSpec {
@@ -46,6 +48,7 @@ struct Lease {
 
 struct Pool {
     spec: PoolSpec,
+    source: Source,
     first: u128,
     size: u128,
     /// Offset of the next address never handed out.
@@ -64,25 +67,22 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Makes the set of pools be `specs`; a pool whose range did not change keeps its leases.
+    /// Makes the pools of the file be `specs`. Those that clients loaded stay, and so do those with addresses in use.
     pub(crate) fn replace(&mut self, specs: Vec<PoolSpec>) {
-        let names: BTreeSet<&str> = specs.iter().map(|s| s.name.as_str()).collect();
-        self.pools.retain(|name, pool| names.contains(name.as_str()) || pool.online > 0);
+        let named = |name: &str| specs.iter().any(|s| s.name == name);
+        self.pools.retain(|name, pool| pool.source == Source::Vici || pool.online > 0 || named(name));
         for spec in specs {
-            self.insert(spec);
+            self.insert(spec, Source::File);
         }
     }
 
-    /// Adds or updates one pool.
-    pub(crate) fn insert(&mut self, spec: PoolSpec) {
-        if let Some(pool) = self.pools.get_mut(&spec.name)
-            && pool.spec.first == spec.first
-            && pool.spec.last == spec.last
-        {
-            pool.spec = spec;
-            return;
+    /// Adds or updates one pool; leases whose addresses it still has are kept.
+    pub(crate) fn insert(&mut self, spec: PoolSpec, source: Source) {
+        let mut pool = Pool::new(spec, source);
+        if let Some(old) = self.pools.remove(&pool.spec.name) {
+            pool.adopt(old);
         }
-        self.pools.insert(spec.name.clone(), Pool::new(spec));
+        self.pools.insert(pool.spec.name.clone(), pool);
     }
 
     /// Removes a pool; refused while addresses of it are in use.
@@ -170,11 +170,12 @@ impl Pools {
 }
 
 impl Pool {
-    fn new(spec: PoolSpec) -> Self {
+    fn new(spec: PoolSpec, source: Source) -> Self {
         let first = number(spec.first);
         let size = number(spec.last).saturating_sub(first).saturating_add(1);
         Self {
             spec,
+            source,
             first,
             size,
             fresh: 0,
@@ -182,6 +183,26 @@ impl Pool {
             by_identity: BTreeMap::new(),
             offline: BTreeSet::new(),
             online: 0,
+        }
+    }
+
+    /// Takes over the leases of the pool it replaces: an address in use must not be handed out again.
+    fn adopt(&mut self, old: Self) {
+        if old.spec.first.is_ipv4() != self.spec.first.is_ipv4() {
+            return;
+        }
+        for (offset, lease) in old.leases {
+            let Some(offset) = old.first.wrapping_add(offset).checked_sub(self.first) else { continue };
+            if offset >= self.size {
+                continue;
+            }
+            self.by_identity.entry(lease.identity.clone()).or_default().insert(offset);
+            if lease.holders > 0 {
+                self.online += 1;
+            } else {
+                self.offline.insert((lease.offline_since, offset));
+            }
+            self.leases.insert(offset, lease);
         }
     }
 
@@ -291,13 +312,16 @@ mod tests {
 
     fn pools(first: &str, last: &str) -> Pools {
         let mut pools = Pools::default();
-        pools.insert(PoolSpec {
-            name: "home".into(),
-            first: first.parse().unwrap(),
-            last: last.parse().unwrap(),
-            base: first.parse().unwrap(),
-            attributes: vec![(3, vec![10, 2, 0, 2])],
-        });
+        pools.insert(
+            PoolSpec {
+                name: "home".into(),
+                first: first.parse().unwrap(),
+                last: last.parse().unwrap(),
+                base: first.parse().unwrap(),
+                attributes: vec![(3, vec![10, 2, 0, 2])],
+            },
+            Source::File,
+        );
         pools
     }
 
@@ -352,5 +376,22 @@ mod tests {
         p.release(&["192.0.2.1".parse().unwrap(), "::1".parse().unwrap()], &id("a"));
         assert_eq!(p.views().next().unwrap().2, 1);
         assert!(p.remove("home").unwrap_err().contains("online leases"));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_in_use_and_what_clients_loaded() {
+        let mut p = pools("10.3.0.1", "10.3.0.9");
+        let spec = |p: &Pools, name: &str| PoolSpec { name: name.into(), ..p.pools["home"].spec.clone() };
+        p.insert(spec(&p, "theirs"), Source::Vici);
+        p.insert(spec(&p, "gone"), Source::File);
+        let a = lease(&mut p, "a", ANY).unwrap();
+        let wider = PoolSpec { first: "10.3.0.0".parse().unwrap(), ..spec(&p, "home") };
+        p.replace(vec![wider]);
+        assert_eq!(p.pools.keys().collect::<Vec<_>>(), ["home", "theirs"]);
+        let others: Vec<_> = (0..9).map(|n| lease(&mut p, &format!("b{n}"), ANY).unwrap()).collect();
+        assert!(!others.contains(&a), "{a} is in use");
+        assert!(lease(&mut p, "c", ANY).is_err());
+        p.replace(Vec::new());
+        assert!(p.pools.contains_key("home"), "its addresses are in use");
     }
 }
