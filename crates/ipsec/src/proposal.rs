@@ -181,48 +181,18 @@ impl Proposal {
 
     /// What is offered for an IKE_SA when nothing is configured: AEAD first, nothing weak.
     pub fn default_ike() -> Vec<Self> {
-        use TransformType::{Encryption, Integrity, KeyExchange, Prf};
-        let tail = || {
-            [5, 6, 7]
-                .into_iter()
-                .map(|id| transform(Prf, id, 0))
-                .chain(DEFAULT_KE.into_iter().map(|id| transform(KeyExchange, id, 0)))
-        };
-        let aead = aead().chain(tail()).collect();
-        let classic = [256, 192, 128]
-            .into_iter()
-            .map(|bits| transform(Encryption, AES_CBC, bits))
-            .chain([12, 13, 14].into_iter().map(|id| transform(Integrity, id, 0)))
-            .chain(tail())
-            .collect();
-        vec![
-            Self { protocol: Protocol::Ike, transforms: aead },
-            Self { protocol: Protocol::Ike, transforms: classic },
-        ]
+        let prfs = [5, 6, 7].map(|id| transform(TransformType::Prf, id, 0));
+        let kes = DEFAULT_KE.map(|id| transform(TransformType::KeyExchange, id, 0));
+        defaults(Protocol::Ike, &[&prfs[..], &kes].concat())
     }
 
     /// What is offered for a CHILD_SA when nothing is configured: a key exchange of its own when it is rekeyed (PFS) if
     /// the peer has one too, and none if it has not.
     pub fn default_esp() -> Vec<Self> {
-        use TransformType::{Encryption, Esn, Integrity, KeyExchange};
-        let tail = || {
-            DEFAULT_KE
-                .into_iter()
-                .chain([0])
-                .map(|id| transform(KeyExchange, id, 0))
-                .chain([transform(Esn, 0, 0), transform(Esn, 1, 0)])
-        };
-        let aead = aead().chain(tail()).collect();
-        let classic = [256, 192, 128]
-            .into_iter()
-            .map(|bits| transform(Encryption, AES_CBC, bits))
-            .chain([12, 13, 14].into_iter().map(|id| transform(Integrity, id, 0)))
-            .chain(tail())
-            .collect();
-        vec![
-            Self { protocol: Protocol::Esp, transforms: aead },
-            Self { protocol: Protocol::Esp, transforms: classic },
-        ]
+        let kes = DEFAULT_KE.map(|id| transform(TransformType::KeyExchange, id, 0));
+        let none = transform(TransformType::KeyExchange, 0, 0);
+        let esn = [0, 1].map(|id| transform(TransformType::Esn, id, 0));
+        defaults(Protocol::Esp, &[&kes[..], &[none], &esn].concat())
     }
 
     /// The transforms of one type.
@@ -299,10 +269,14 @@ impl Proposal {
     }
 }
 
-fn aead() -> impl Iterator<Item = Transform> {
-    [(AES_GCM_16, 256), (AES_GCM_16, 128), (CHACHA20_POLY1305, 0)]
-        .into_iter()
-        .map(|(id, bits)| transform(TransformType::Encryption, id, bits))
+/// One proposal with combined modes, one with AES-CBC and HMAC; `rest` ends both.
+fn defaults(protocol: Protocol, rest: &[Transform]) -> Vec<Proposal> {
+    let aead = [(AES_GCM_16, 256), (AES_GCM_16, 128), (CHACHA20_POLY1305, 0)]
+        .map(|(id, bits)| transform(TransformType::Encryption, id, bits));
+    let cbc = [256, 192, 128].map(|bits| transform(TransformType::Encryption, AES_CBC, bits));
+    let hmac = [12, 13, 14].map(|id| transform(TransformType::Integrity, id, 0));
+    let proposal = |parts: &[&[Transform]]| Proposal { protocol, transforms: parts.concat() };
+    vec![proposal(&[&aead, rest]), proposal(&[&cbc, &hmac, rest])]
 }
 
 /// Reads a comma-separated list; `default` stands for the defaults.
