@@ -4,6 +4,7 @@
 //! missing, runs everything, and says what it did not run and why. Each of its steps is a chore in a file of its own.
 
 mod bench;
+mod conformance;
 mod deny;
 mod fuzz;
 mod interop;
@@ -40,6 +41,7 @@ usage: cargo xtask <chore>
   fuzz [--seconds N] [target]      each fuzz target for N seconds (60)
   fuzz target file                 repeats a finding
   bench [what]                     the benchmarks, in release
+  conformance                      write docs/conformance.md from the tests' citations
   packages                         install from Debian what the interop tests need
 ";
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         },
         ["bench", rest @ ..] => bench::run(rest),
         ["packages"] => packages::install(),
+        ["conformance"] => conformance::write(),
         [] => return usage("which chore?"),
         [other, ..] => return usage(&format!("no chore `{other}`")),
     };
