@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_ike::{ChildState, Command, Config, Connection, Event, IkeKeysExport, IkeState, Settings, Stats};
-use adit_wire::{ExchangeType, Header, PayloadType};
+use adit_wire::{ExchangeType, Flags, Header, PayloadType};
 
 use crate::host::Host;
 use crate::net::{End, Link, Net};
@@ -182,6 +182,38 @@ impl Lab {
         lab.baseline = lab.gateway.endpoint.leftovers();
         lab.forget();
         lab
+    }
+
+    /// A lab in which mallory is connected.
+    pub fn connected(auth: Auth) -> Self {
+        let mut lab = Self::new(auth);
+        assert_eq!(lab.connect(&mut honest), Some(Ok(())), "{}", lab.story());
+        lab.forget();
+        lab
+    }
+
+    /// The header of a request of mallory's.
+    pub fn request(&self, exchange: ExchangeType, message_id: u32) -> Header {
+        let (spi_i, spi_r) = self.spis();
+        let flags = Flags { initiator: true, response: false, version: false };
+        let (next, length) = (PayloadType::NONE, 0);
+        Header { spi_i, spi_r, next, major: 2, minor: 0, exchange, flags, message_id, length }
+    }
+
+    /// A request of mallory's with these payloads, protected.
+    pub fn sealed(&self, exchange: ExchangeType, mid: u32, chain: &[Raw]) -> Vec<u8> {
+        let header = self.request(exchange, mid);
+        let keys = self.gateway_keys(self.spis()).expect("keys of the gateway's");
+        let (first, plain) = wire::join(chain);
+        wire::seal(keys, &header, first, None, &plain)
+    }
+
+    /// The gateway still answers: an empty INFORMATIONAL request.
+    pub fn answers_ping(&mut self, mid: u32) {
+        self.forget();
+        let message = self.sealed(ExchangeType::INFORMATIONAL, mid, &[]);
+        self.send(&message);
+        assert_eq!(self.answers, vec![(ExchangeType::INFORMATIONAL, Vec::new())], "{}", self.story());
     }
 
     /// Time passes for all.
@@ -413,6 +445,17 @@ impl Lab {
         }
     }
 
+    /// Mallory forgets everything it had; the gateway does not hear of it.
+    pub fn reborn(&mut self) {
+        self.seed += 1;
+        // What goes out now finds nobody.
+        self.gateway.flush(self.now, &mut self.net);
+        self.net.capture.clear();
+        let side = &self.setup.client;
+        let (settings, config) = (side.settings.clone(), side.config());
+        self.mallory = Host::new(End::Client, settings, config, side.outside.clone(), self.seed, UNIX);
+    }
+
     /// Mallory is gone: nothing of it may be left, and the bystander is as before.
     pub fn clean(&mut self) {
         self.check_bystander();
@@ -428,14 +471,8 @@ impl Lab {
             let command = Command::TerminateIke { id, force: true, tag: 0 };
             self.gateway.command(self.now, command);
         }
-        self.seed += 1;
         self.keys = [Keys::new(), Keys::new()];
-        // What goes out now finds nobody.
-        self.gateway.flush(self.now, &mut self.net);
-        self.net.capture.clear();
-        let side = &self.setup.client;
-        let (settings, config) = (side.settings.clone(), side.config());
-        self.mallory = Host::new(End::Client, settings, config, side.outside.clone(), self.seed, UNIX);
+        self.reborn();
         self.now += 2 * SECOND;
         self.forget();
         assert_eq!(self.gateway.endpoint.leftovers(), self.baseline, "{}", self.story());

@@ -9,48 +9,9 @@ use crate::wire::{self, Raw};
 const INVALID_SYNTAX: u16 = 7;
 const UNSUPPORTED_CRITICAL: u16 = 1;
 
-/// The header of a request of mallory's.
-fn request(lab: &Lab, exchange: ExchangeType, message_id: u32) -> Header {
-    let (spi_i, spi_r) = lab.spis();
-    let flags = Flags { initiator: true, response: false, version: false };
-    Header {
-        spi_i,
-        spi_r,
-        next: PayloadType::NONE,
-        major: 2,
-        minor: 0,
-        exchange,
-        flags,
-        message_id,
-        length: 0,
-    }
-}
-
-fn sealed(lab: &Lab, exchange: ExchangeType, mid: u32, chain: &[Raw]) -> Vec<u8> {
-    let header = request(lab, exchange, mid);
-    let keys = lab.gateway_keys(lab.spis()).expect("keys of the gateway's");
-    let (first, plain) = wire::join(chain);
-    wire::seal(keys, &header, first, None, &plain)
-}
-
-fn connected(auth: Auth) -> Lab {
-    let mut lab = Lab::new(auth);
-    assert_eq!(lab.connect(&mut honest), Some(Ok(())), "{}", lab.story());
-    lab.forget();
-    lab
-}
-
-/// It still answers: an empty INFORMATIONAL request.
-fn alive(lab: &mut Lab, mid: u32) {
-    lab.forget();
-    let message = sealed(lab, ExchangeType::INFORMATIONAL, mid, &[]);
-    lab.send(&message);
-    assert_eq!(lab.answers, vec![(ExchangeType::INFORMATIONAL, Vec::new())], "{}", lab.story());
-}
-
 #[test]
 fn row_01_very_many_payloads() {
-    let mut lab = connected(Auth::Psk);
+    let mut lab = Lab::connected(Auth::Psk);
     for (kind, count) in [(200, 65), (200, 5000), (41, 5000), (43, 5000), (1, 65)] {
         let body = if kind == 41 { vec![0, 0, 0x40, 0] } else { Vec::new() };
         let raw = Raw { kind, flags: 0, body, length: None };
@@ -61,17 +22,17 @@ fn row_01_very_many_payloads() {
             let at = clear.len() - size;
             clear[at] = last;
             let keys = lab.gateway_keys(lab.spis()).unwrap();
-            let header = request(&lab, ExchangeType::INFORMATIONAL, 2);
+            let header = lab.request(ExchangeType::INFORMATIONAL, 2);
             let message = wire::seal_behind(keys, &header, &(clear.clone(), first), 0, fragment, &[]);
             lab.forget();
             lab.send(&message);
             assert!(lab.noticed() && lab.answers.is_empty() && lab.is_in(), "{}", lab.story());
         }
     }
-    alive(&mut lab, 2);
+    lab.answers_ping(2);
     // Inside, from the peer itself: it is told, and its own SA goes.
     let many = vec![Raw { kind: 200, flags: 0, body: Vec::new(), length: None }; 5000];
-    let message = sealed(&lab, ExchangeType::INFORMATIONAL, 3, &many);
+    let message = lab.sealed(ExchangeType::INFORMATIONAL, 3, &many);
     lab.forget();
     lab.send(&message);
     assert_eq!(lab.errors(), [INVALID_SYNTAX], "{}", lab.story());
@@ -99,7 +60,7 @@ fn row_07_28_exchanges_before_the_peer_is_authenticated() {
                 if exchange == 37 && chain.first().is_some_and(|raw| raw.body.ends_with(&[24])) {
                     continue; // RFC 7296 §2.21.2: that is allowed, and ends its own half-open SA only
                 }
-                let message = sealed(&lab, ExchangeType(exchange), 1, chain);
+                let message = lab.sealed(ExchangeType(exchange), 1, chain);
                 lab.forget();
                 lab.send(&message);
                 assert!(lab.noticed() && lab.answers.is_empty(), "{exchange} {chain:?}\n{}", lab.story());
@@ -112,12 +73,12 @@ fn row_07_28_exchanges_before_the_peer_is_authenticated() {
         // Exchanges that an established SA does not know, and the handshake again.
         let mid = if auth == Auth::Psk { 2 } else { 6 };
         for exchange in [34, 35, 38, 43, 44, 0, 255] {
-            let message = sealed(&lab, ExchangeType(exchange), mid, &[]);
+            let message = lab.sealed(ExchangeType(exchange), mid, &[]);
             lab.forget();
             lab.send(&message);
             assert!(lab.noticed() && lab.answers.is_empty() && lab.is_in(), "{exchange}\n{}", lab.story());
         }
-        alive(&mut lab, mid);
+        lab.answers_ping(mid);
         lab.finish();
     }
 }
@@ -149,13 +110,13 @@ fn row_07_28_exchanges_at_an_initiator_that_does_not_know_its_peer_yet() {
 
 #[test]
 fn row_26_payload_types_of_ikev1_and_private_ones() {
-    let mut lab = connected(Auth::Psk);
+    let mut lab = Lab::connected(Auth::Psk);
     let kinds: Vec<u8> = (1..=32).chain([49, 50, 51, 52, 54, 55, 127]).chain(128..=255).collect();
     let mut mid = 2;
     for kind in kinds {
         for flags in [0, 0x7f, 0x80, 0xff] {
             let raw = Raw { kind, flags, body: vec![1, 2, 3], length: None };
-            let message = sealed(&lab, ExchangeType::INFORMATIONAL, mid, &[raw]);
+            let message = lab.sealed(ExchangeType::INFORMATIONAL, mid, &[raw]);
             mid += 1;
             lab.forget();
             lab.send(&message);
@@ -196,12 +157,12 @@ fn row_26_payload_types_of_ikev1_and_private_ones() {
 
 #[test]
 fn row_34_fragment_accounting() {
-    let mut lab = connected(Auth::Psk);
+    let mut lab = Lab::connected(Auth::Psk);
     let keys = lab.gateway_keys(lab.spis()).unwrap().clone();
     // An INFORMATIONAL request with a status notify that nobody knows, in pieces.
     let (first, plain) = wire::join(&[Raw::notify(40_000, &[0x33; 3000])]);
     let piece = |lab: &Lab, mid, number: u16, total: u16, data: &[u8]| {
-        let header = request(lab, ExchangeType::INFORMATIONAL, mid);
+        let header = lab.request(ExchangeType::INFORMATIONAL, mid);
         let first = if number == 1 { first } else { 0 };
         wire::seal(&keys, &header, first, Some((number, total)), data)
     };
@@ -242,7 +203,7 @@ fn row_34_fragment_accounting() {
     assert_eq!(send(&mut lab, &many, 2), 0);
     assert!(lab.noticed());
     // A message that is not fragmented, with the same number, is another one; it is answered, what was begun goes.
-    alive(&mut lab, 2);
+    lab.answers_ping(2);
     assert_eq!(send(&mut lab, &[(2, 2, b)], 2), 0);
     // Nothing of it sticks: a proper one is taken, in any order, and a bigger total begins anew.
     assert_eq!(send(&mut lab, &[(2, 2, b), (1, 2, a)], 3), 1);
