@@ -10,7 +10,8 @@ pub use adit_ipsec::{ChildAction, Fragmentation, SendCert, Unique};
 use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
 use adit_pki::Certificate;
 
-/// Everything that can be reconfigured while running. SAs keep the [`Connection`] they were made with.
+/// Everything that can be reconfigured while running. An SA takes over what [`Connection::carries_on`] allows, else it
+/// keeps the [`Connection`] it was made with.
 #[derive(Clone, Default)]
 pub struct Config {
     /// Connections; the order decides between equally good matches.

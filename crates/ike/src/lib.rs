@@ -19,6 +19,7 @@
 //! messages only.
 
 mod action;
+mod change;
 mod config;
 mod core;
 mod endpoint;
@@ -31,11 +32,12 @@ mod time;
 mod view;
 
 pub use action::{Action, ActionId, Command, Completion, Leased, Path, Transmit, TransmitKind};
+pub use change::{Difference, Takes};
 pub use config::{
     AuthMethod, ChildAction, ChildConfig, Config, Connection, Credentials, Fragmentation, HostSpec,
     LocalAuth, RemoteAuth, SendCert, SharedSecret, Unique,
 };
-pub use endpoint::{Endpoint, Stats};
+pub use endpoint::{Endpoint, RunningConfig, Stats};
 pub use event::{ChildKeysExport, Event, Group, IkeKeysExport};
 pub use reason::Reason;
 pub use settings::{LogLevels, Settings};

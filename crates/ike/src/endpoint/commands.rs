@@ -19,7 +19,7 @@ const SHUTDOWN_WAIT: Duration = Duration::from_millis(300);
 impl Core {
     pub(crate) fn run(&mut self, command: Command) {
         match command {
-            Command::SetConfig(config) => self.config = config,
+            Command::SetConfig(config) => self.reconfigure(config),
             Command::Initiate { conn, child, tag, trigger } => {
                 self.initiate(conn.as_deref(), child.as_deref(), tag, trigger);
             }
@@ -127,7 +127,9 @@ impl Core {
             self.sas.get(sa).is_some_and(|sa| {
                 let leaving = matches!(sa.active, Active::DeleteIke)
                     || sa.queue.iter().any(|task| matches!(task, Task::DeleteIke));
-                (sa.is_established() && !leaving) || sa.is_connecting()
+                // One of a configuration that is no more has other ends, or other proofs.
+                let same = Arc::ptr_eq(&sa.conn, connection) || sa.conn.carries_on(connection);
+                same && ((sa.is_established() && !leaving) || sa.is_connecting())
             })
         };
         let Some(id) = ids.iter().find(usable).copied() else {

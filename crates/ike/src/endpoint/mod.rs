@@ -4,6 +4,7 @@ mod admission;
 mod commands;
 pub(crate) mod cookie;
 mod dispatch;
+mod reconfigure;
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use crate::event::Event;
 use crate::settings::Settings;
 use crate::time::Instant;
 use crate::view::IkeSaView;
+
+pub use reconfigure::RunningConfig;
 
 /// Counters of an endpoint since its start, and sizes of its tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

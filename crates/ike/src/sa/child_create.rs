@@ -182,6 +182,7 @@ impl IkeSa {
         child.state = ChildState::Rekeying;
         child.rekey_at = None;
         let (label, spi_in, config) = (child.label(), child.spi_in, Arc::clone(&child.config));
+        let config = self.successor_config(&config);
         log!(core, Ike, 0, self, "establishing CHILD_SA {label} reqid rekeying");
         let wish = Wish { config, tags: Vec::new(), trigger: None, attempts: 0, group };
         match self.make_offer(core, wish, Some(id), false) {

@@ -148,7 +148,7 @@ impl IkeSa {
         rekeys: Option<u32>,
     ) -> Result<(Arc<ChildConfig>, Vec<Selector>, Vec<Selector>), Refused> {
         let (local_hosts, remote_hosts) = (self.local_hosts(), self.remote_hosts());
-        let old = rekeys.and_then(|id| self.child(id)).map(|child| Arc::clone(&child.config));
+        let old = rekeys.and_then(|id| self.child(id)).map(|child| self.successor_config(&child.config));
         let candidates: Vec<&Arc<ChildConfig>> = match &old {
             Some(config) => vec![config],
             None => self.conn.children.iter().collect(),

@@ -8,4 +8,5 @@ mod hostile;
 mod lossy;
 mod pair;
 mod pki;
+mod reconfigure;
 mod rekey;
