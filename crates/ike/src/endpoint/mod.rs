@@ -177,6 +177,16 @@ impl Endpoint {
         self.core.settings = settings;
     }
 
+    /// Forgets a CHILD_SA without a word to the peer, as after a crash of the data plane. For tests.
+    #[cfg(feature = "impair")]
+    pub fn lose_child(&mut self, now: Instant, id: u32) {
+        self.core.now = now;
+        if let Some(owner) = self.core.child_owner.get(&id).copied() {
+            self.core.with(owner, |sa, core| sa.drop_child(core, id));
+        }
+        self.finish();
+    }
+
     /// What is left in the tables of an endpoint whose SAs are all gone, by name: a leak, if it is not empty.
     #[must_use]
     pub fn leftovers(&self) -> Vec<(&'static str, usize)> {

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::reason::{Reason, notify_name};
 use crate::sa::child::{resolve, show};
 use crate::sa::child_install::NewChild;
+use crate::sa::collision::log_nonce;
 use crate::sa::init_i::syntax;
 use crate::sa::message::{offer, wanted_group};
 use crate::sa::proposals::ChildSuite;
@@ -195,6 +196,7 @@ impl IkeSa {
                     data: Vec::new(),
                 }];
                 self.offer_payloads(&it, false, &mut payloads);
+                log_nonce(core, self, "Ni", &it.nonce);
                 self.request(core, ExchangeType::CREATE_CHILD_SA, &payloads, Active::Child(Box::new(it)));
             }
             Err(reason) => {

@@ -30,6 +30,19 @@ pub(crate) fn ours_is_redundant(ours: [&[u8]; 2], theirs: [&[u8]; 2]) -> (bool, 
     }
 }
 
+/// A nonce that may decide a collision, for whoever wants to follow the decision: `whose` is `Ni` or `Nr`.
+pub(crate) fn log_nonce(core: &mut Core, sa: &IkeSa, whose: &str, nonce: &[u8]) {
+    log!(core, Ike, 3, sa, "{whose} of CREATE_CHILD_SA: {}", Hex(nonce));
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// Whether our SA is the redundant one, and whose nonce says so; `None` where there was no other.
 pub(crate) type Verdict = Option<(bool, &'static str)>;
 

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::reason::Reason;
 use crate::sa::child::resolve;
 use crate::sa::child_install::NewChild;
+use crate::sa::collision::log_nonce;
 use crate::sa::init_i::{nonce_fits, syntax};
 use crate::sa::message::{invalid_ke, offer};
 use crate::sa::proposals::{ChildSuite, choose};
@@ -285,6 +286,7 @@ impl IkeSa {
             .ok_or_else(|| Refused::because(syntax("CREATE_CHILD_SA without SA, TSi or TSr")))?;
         let nr = core.random::<32>();
         let granted = self.grant_child(core, request, rekeys, (&ni, &nr), false)?;
+        log_nonce(core, self, "Nr", &nr);
         if let Some(contest) = rekeys.and_then(|id| self.contest_of(id)) {
             *contest = Contest::Rival { new: granted.0, nonces: [ni, nr.to_vec()] };
         }

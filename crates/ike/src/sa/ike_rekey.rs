@@ -8,7 +8,7 @@ use adit_wire::{ExchangeType, NotifyType, Payload};
 use crate::core::{Core, log};
 use crate::event::Event;
 use crate::reason::{Reason, notify_name};
-use crate::sa::collision::Verdict;
+use crate::sa::collision::{Verdict, log_nonce};
 use crate::sa::init_i::{nonce_fits, syntax};
 use crate::sa::message::{invalid_ke, offer, wanted_group};
 use crate::sa::proposals::choose;
@@ -65,6 +65,7 @@ impl IkeSa {
                 data: offered.secret.public().to_vec(),
             },
         ];
+        log_nonce(core, self, "Ni", &offered.nonce);
         self.request(core, ExchangeType::CREATE_CHILD_SA, &payloads, Active::RekeyIke(Box::new(offered)));
     }
 
@@ -237,6 +238,7 @@ impl IkeSa {
         log!(core, Cfg, 1, self, "selected proposal: {proposal}");
         let agreed = Agreed { initiator: false, spi_i, spi_r, ni: &ni, nr: &nr, shared, suite };
         let new = self.successor(core, agreed)?;
+        log_nonce(core, self, "Nr", &nr);
         let mut sa = offer(std::slice::from_ref(&proposal), &spi_r.to_be_bytes());
         if let Payload::Sa(list) = &mut sa {
             list.iter_mut().for_each(|one| one.num = num);
