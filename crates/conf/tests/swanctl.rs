@@ -301,6 +301,7 @@ fn secrets_never_show() {
     }
 }
 
+//= rfc7296 2.15-2
 #[test]
 fn secrets_pools_authorities() {
     let (conf, diagnostics) = read(

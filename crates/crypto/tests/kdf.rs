@@ -277,6 +277,7 @@ fn nonces() -> (Vec<u8>, Vec<u8>, Secret) {
     ((0..32).collect(), (100..132).collect(), Secret::from(vec![0x55; 32]))
 }
 
+//= rfc7296 2.13-3, 2.14-1
 #[test]
 fn ike_sa_keys() {
     let (ni, nr, shared) = nonces();
@@ -304,6 +305,7 @@ fn ike_sa_keys() {
     assert_eq!(rekeyed.as_bytes(), hex(SKEYSEED_REKEY));
 }
 
+//= rfc7296 2.17-1, 2.17-2
 #[test]
 fn child_sa_keys() {
     let (ni, nr, shared) = nonces();

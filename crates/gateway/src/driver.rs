@@ -424,7 +424,11 @@ fn alert(reason: &Reason) -> &'static str {
         Reason::NoProposal { .. } | Reason::InvalidKe { .. } => "proposal-mismatch-ike",
         Reason::TsUnacceptable { .. } => "ts-mismatch",
         Reason::InstallFailed { .. } => "install-child-sa-failed",
-        Reason::NoLease { .. } | Reason::NoVirtualIp | Reason::VirtualIpFailed { .. } => "vip-failure",
+        Reason::NoLease { .. }
+        | Reason::NoVirtualIp
+        | Reason::AddressNotAsked { .. }
+        | Reason::AddressDemanded
+        | Reason::VirtualIpFailed { .. } => "vip-failure",
         Reason::CertExpired { .. } => "cert-expired",
         Reason::CertUntrusted { .. } => "cert-no-issuer",
         Reason::CertMalformed { .. } | Reason::CertNotPinned { .. } => "cert-validation-failed",

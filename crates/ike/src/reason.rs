@@ -252,6 +252,13 @@ pub enum Reason {
         /// Why.
         detail: String,
     },
+    /// The peer asked for no address, and the connection gives it one.
+    AddressNotAsked {
+        /// The pools it would come from.
+        pools: Vec<String>,
+    },
+    /// The peer wants us to ask for an address.
+    AddressDemanded,
     /// The peer has no address for us.
     NoVirtualIp,
     /// A virtual address could not be taken into use.
@@ -365,6 +372,7 @@ impl Reason {
             | Self::Duplicate { .. } => NotifyType::AUTHENTICATION_FAILED,
             Self::TsUnacceptable { .. } => NotifyType::TS_UNACCEPTABLE,
             Self::NoLease { .. } => NotifyType::INTERNAL_ADDRESS_FAILURE,
+            Self::AddressNotAsked { .. } => NotifyType::FAILED_CP_REQUIRED,
             Self::InstallFailed { .. } | Self::TemporaryFailure => NotifyType::TEMPORARY_FAILURE,
             Self::Syntax { .. } | Self::BadKeyExchange { .. } => NotifyType::INVALID_SYNTAX,
             Self::UnsupportedCritical { .. } => NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
@@ -500,6 +508,10 @@ impl Reason {
             Self::NoLease { pools, detail } => {
                 format!("no address for the peer from pool {}: {detail}", List(pools))
             }
+            Self::AddressNotAsked { pools } => {
+                format!("the peer asked for no virtual address, and gets one from pool {} here", List(pools))
+            }
+            Self::AddressDemanded => "the peer wants to be asked for a virtual address".to_owned(),
             Self::NoVirtualIp => "the peer has no virtual address for us".to_owned(),
             Self::VirtualIpFailed { detail } => {
                 format!("the virtual address could not be installed: {detail}")
@@ -615,6 +627,12 @@ impl Reason {
                 "Make local_ts here overlap remote_ts at the peer, and the other way round."
             }
             Self::NoLease { .. } => "On this host: enlarge the pool, or correct `pools` of the connection.",
+            Self::AddressNotAsked { .. } => {
+                "At the peer: set `vips = 0.0.0.0`; or leave out `pools` of the connection here."
+            }
+            Self::AddressDemanded => {
+                "Set `vips = 0.0.0.0` in the connection here; or leave out `pools` at the peer."
+            }
             Self::NoVirtualIp => "At the peer: set `pools` of the connection; or leave out `vips` here.",
             Self::VirtualIpFailed { .. } | Self::InstallFailed { .. } => {
                 "On this host: see the log of the data plane."
@@ -680,6 +698,8 @@ impl Reason {
             Self::ReplacedByNew { .. } => "replaced-by-new",
             Self::TsUnacceptable { .. } => "ts-unacceptable",
             Self::NoLease { .. } => "no-lease",
+            Self::AddressNotAsked { .. } => "address-not-asked",
+            Self::AddressDemanded => "address-demanded",
             Self::NoVirtualIp => "no-virtual-ip",
             Self::VirtualIpFailed { .. } => "virtual-ip-failed",
             Self::InstallFailed { .. } => "install-failed",

@@ -270,7 +270,7 @@ impl IkeSa {
         let wanted = auth.wants.as_deref().map(config_payload::wanted).unwrap_or_default();
         self.phase = Phase::AuthR(auth);
         if wanted.is_empty() {
-            return self.grant_first_child(core, mid, payloads);
+            return self.without_address(core, mid, payloads);
         }
         for address in &wanted {
             let shown = if address.is_unspecified() {
@@ -296,6 +296,17 @@ impl IkeSa {
         self.passive = Some(Box::new(Passive { mid, payloads, step: crate::sa::Step::AuthLease }));
         let lease = Box::new(Lease { pools: pools.clone(), identity: identity.clone() });
         core.ask(self.id, Wait::Lease(lease), Action::Lease { pools, identity, wanted });
+    }
+
+    /// The peer has asked for no address. RFC 7296 §2.19: where it is to have one, there is no child without.
+    fn without_address(&mut self, core: &mut Core, mid: u32, payloads: Vec<Payload>) {
+        let asks = matches!(&self.phase, Phase::AuthR(auth) if auth.child.is_some());
+        if self.conn.pools.is_empty() || !asks {
+            return self.grant_first_child(core, mid, payloads);
+        }
+        log!(core, Ike, 1, self, "expected a virtual IP request, sending FAILED_CP_REQUIRED");
+        let reason = Reason::AddressNotAsked { pools: self.conn.pools.clone() };
+        self.refuse_first_child(core, mid, payloads, NotifyType::FAILED_CP_REQUIRED, reason);
     }
 
     /// The answer to the question for addresses.

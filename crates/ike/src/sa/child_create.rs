@@ -312,6 +312,7 @@ impl IkeSa {
                 theirs: (Vec::new(), Vec::new()),
             },
             NotifyType::INTERNAL_ADDRESS_FAILURE => Reason::NoVirtualIp,
+            NotifyType::FAILED_CP_REQUIRED => Reason::AddressDemanded,
             NotifyType::NO_ADDITIONAL_SAS => Reason::NoAdditionalSas,
             NotifyType::CHILD_SA_NOT_FOUND => Reason::ChildNotFound,
             NotifyType::TEMPORARY_FAILURE => Reason::TemporaryFailure,
