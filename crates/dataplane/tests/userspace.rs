@@ -199,6 +199,7 @@ fn a_selector_that_is_the_peer_itself_is_refused_with_the_cure() {
     a.shutdown();
 }
 
+//= rfc7296 2.23-4, 2.23-9
 #[test]
 fn raw_esp_crosses_and_either_form_is_accepted() {
     let Some((mut a, mut b)) = planes() else { return };

@@ -31,3 +31,4 @@ mod setup;
 mod wire;
 
 mod rfc7296;
+mod rfc7383;

@@ -4,18 +4,26 @@
 //! message's worth of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use adit_wire::PayloadType;
+
+use crate::time::Instant;
 
 /// Most fragments of one message.
 pub(crate) const MAX_FRAGMENTS: usize = 32;
 /// Most bytes of one reassembled message.
 const MAX_BYTES: usize = 64 * 1024;
 
+/// How long the rest of a message is awaited. Its sender retransmits long before.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// One message that is coming in by pieces.
 pub(crate) struct Reassembly {
     pub mid: u32,
     pub response: bool,
+    /// When the pieces that came are thrown away (RFC 7383 §2.6).
+    pub until: Instant,
     total: u16,
     first_inner: PayloadType,
     parts: BTreeMap<u16, Vec<u8>>,
@@ -34,8 +42,16 @@ pub(crate) enum Added {
 }
 
 impl Reassembly {
-    pub(crate) fn new(mid: u32, response: bool) -> Self {
-        Self { mid, response, total: 0, first_inner: PayloadType::NONE, parts: BTreeMap::new(), bytes: 0 }
+    pub(crate) fn new(now: Instant, mid: u32, response: bool) -> Self {
+        Self {
+            mid,
+            response,
+            until: now + PATIENCE,
+            total: 0,
+            first_inner: PayloadType::NONE,
+            parts: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
     pub(crate) fn add(&mut self, number: u16, total: u16, first_inner: PayloadType, data: Vec<u8>) -> Added {
@@ -78,7 +94,7 @@ mod tests {
 
     #[test]
     fn any_order_and_duplicates() {
-        let mut message = Reassembly::new(1, false);
+        let mut message = Reassembly::new(Instant::ZERO, 1, false);
         assert_eq!(message.add(3, 3, PayloadType::NONE, vec![3]), Added::Waiting);
         assert_eq!(message.add(3, 3, PayloadType::NONE, vec![9]), Added::Dropped);
         assert_eq!(message.add(1, 3, PayloadType::IDI, vec![1]), Added::Waiting);
@@ -90,7 +106,7 @@ mod tests {
 
     #[test]
     fn totals_only_grow_and_limits_hold() {
-        let mut message = Reassembly::new(1, false);
+        let mut message = Reassembly::new(Instant::ZERO, 1, false);
         assert_eq!(message.add(1, 2, PayloadType::IDI, vec![1]), Added::Waiting);
         assert_eq!(message.add(1, 3, PayloadType::IDI, vec![1]), Added::Waiting);
         assert_eq!(message.add(2, 2, PayloadType::NONE, vec![2]), Added::Dropped);

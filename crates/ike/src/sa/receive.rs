@@ -148,7 +148,7 @@ impl IkeSa {
         let (mid, response) = (header.message_id, header.flags.response);
         let fits = |it: &Reassembly| it.mid == mid && it.response == response;
         if !self.reassembly.as_deref().is_some_and(fits) {
-            self.reassembly = Some(Box::new(Reassembly::new(mid, response)));
+            self.reassembly = Some(Box::new(Reassembly::new(core.now, mid, response)));
         }
         let added = self.reassembly.as_mut()?.add(number, total, encrypted.first_inner, plaintext);
         match added {

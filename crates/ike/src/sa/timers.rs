@@ -15,6 +15,7 @@ impl IkeSa {
         let own = [
             (window.request.as_ref().map(|request| request.deadline), "retransmission"),
             (window.answered.as_ref().map(|answered| answered.forget_at), "forget last response"),
+            (self.reassembly.as_ref().map(|it| it.until), "missing fragments"),
             (self.half_open_until, "half-open timeout"),
             (self.rekey_at, "IKE_SA rekeying"),
             (self.reauth_at, "reauthentication"),
@@ -65,6 +66,11 @@ impl IkeSa {
         }
         if due(self.window.answered.as_ref().map(|answered| answered.forget_at)) {
             self.window.answered = None;
+        }
+        if due(self.reassembly.as_ref().map(|it| it.until)) {
+            log!(core, Enc, 1, self, "not all fragments of a message came, dropped those that did");
+            self.reassembly = None;
+            core.stats.dropped_fragments += 1;
         }
         if due(self.window.request.as_ref().map(|request| request.deadline)) {
             self.on_retransmit_timer(core);
