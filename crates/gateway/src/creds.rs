@@ -13,6 +13,8 @@ use adit_ike::{Credentials, SharedSecret};
 use adit_ipsec::Identity;
 use adit_pki::{Certificate, load_private_key};
 
+use crate::reload::{Change, CredentialPlan};
+
 /// Largest certificate or key file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -25,6 +27,7 @@ pub(crate) enum SharedKind {
     Eap,
 }
 
+#[derive(PartialEq, Eq)]
 struct Shared {
     kind: SharedKind,
     owners: Vec<Identity>,
@@ -98,15 +101,87 @@ impl CredentialSet {
         Ok(id)
     }
 
-    /// Adds a shared secret under a unique name.
+    /// Adds a shared secret under a unique name; `false` if it is there as it is.
     pub(crate) fn add_shared(
         &mut self,
         name: String,
         kind: SharedKind,
         owners: Vec<Identity>,
         secret: Vec<u8>,
-    ) {
-        self.shared.insert(name, Shared { kind, owners, secret: Secret::from(secret) });
+    ) -> bool {
+        let shared = Shared { kind, owners, secret: Secret::from(secret) };
+        if self.shared.get(&name) == Some(&shared) {
+            return false;
+        }
+        self.shared.insert(name, shared);
+        true
+    }
+
+    /// Is there a shared secret of that name?
+    pub(crate) fn has_shared(&self, name: &str) -> bool {
+        self.shared.contains_key(name)
+    }
+
+    /// Is there this certificate, as what it is to be loaded?
+    pub(crate) fn has_certificate(&self, cert: &Certificate, authority: bool) -> bool {
+        let list = if authority { &self.authorities } else { &self.certs };
+        list.iter().any(|c| c.der() == cert.der())
+    }
+
+    /// Is there a private key of that id?
+    pub(crate) fn has_key(&self, id: &str) -> bool {
+        self.keys.contains_key(id)
+    }
+
+    /// Takes out what `other` brings.
+    pub(crate) fn give_way_to(&mut self, other: &Self) {
+        self.certs.retain(|cert| !other.has_certificate(cert, false));
+        self.authorities.retain(|cert| !other.has_certificate(cert, true));
+        self.keys.retain(|id, _| !other.has_key(id));
+        self.shared.retain(|name, _| !other.has_shared(name));
+    }
+
+    /// Takes in everything of `other`; of two secrets of one name, the first stays.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        other.give_way_to(self);
+        self.certs.append(&mut other.certs);
+        self.authorities.append(&mut other.authorities);
+        self.keys.append(&mut other.keys);
+        self.shared.append(&mut other.shared);
+    }
+
+    /// What becomes of this, which the files brought, and of `clients`, when the files bring `wanted`.
+    pub(crate) fn plan(&self, clients: &Self, wanted: &Self) -> Vec<CredentialPlan> {
+        let mut out = Vec::new();
+        let mut tell = |kind, name: &str, change| {
+            out.push(CredentialPlan { kind, name: name.to_owned(), change });
+        };
+        for (name, shared) in &wanted.shared {
+            let change = match self.shared.get(name).or_else(|| clients.shared.get(name)) {
+                None => Change::Added,
+                Some(old) if old == shared => Change::Unchanged,
+                Some(_) => Change::Changed(Vec::new()),
+            };
+            tell("secret", name, change);
+        }
+        let there = |before: bool| if before { Change::Unchanged } else { Change::Added };
+        for id in wanted.keys.keys() {
+            tell("key", id, there(self.has_key(id) || clients.has_key(id)));
+        }
+        for (cert, ca) in wanted.certificates() {
+            let before = self.has_certificate(cert, ca) || clients.has_certificate(cert, ca);
+            tell("certificate", &cert.subject().to_string(), there(before));
+        }
+        for name in self.shared.keys().filter(|name| !wanted.has_shared(name)) {
+            tell("secret", name, Change::Removed);
+        }
+        for id in self.keys.keys().filter(|id| !wanted.has_key(id)) {
+            tell("key", id, Change::Removed);
+        }
+        for (cert, _) in self.certificates().filter(|(cert, ca)| !wanted.has_certificate(cert, *ca)) {
+            tell("certificate", &cert.subject().to_string(), Change::Removed);
+        }
+        out
     }
 
     fn add_secret(&mut self, entry: &SecretEntry) -> Result<(), String> {
@@ -157,9 +232,9 @@ impl CredentialSet {
     }
 }
 
-/// Both sources as the protocol wants them. `pinned` are certificates that connections name.
+/// All sources as the protocol wants them, the first first. `pinned` are certificates that connections name.
 pub(crate) fn merge<'a>(
-    sets: [&CredentialSet; 2],
+    sets: [&CredentialSet; 3],
     pinned: impl Iterator<Item = &'a Certificate>,
 ) -> Credentials {
     let mut all = Credentials::default();

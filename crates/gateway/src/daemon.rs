@@ -11,15 +11,15 @@ use adit_pki::Certificate;
 
 use crate::control::{
     AuthoritySpec, CertFlag, CertSnapshot, CounterScope, CounterSnapshot, Daemon, FailureNote, IkeSaSnapshot,
-    InitiateError, LeaseSnapshot, LineSink, LogLine, PolicySnapshot, PoolSnapshot, SaFilter, SharedSpec,
-    SharedUse, StatsSnapshot, Target, VersionInfo, Wait,
+    InitiateError, LeaseSnapshot, LineSink, LogLine, PlanRow, PolicySnapshot, PoolSnapshot, SaFilter,
+    SharedSpec, SharedUse, StatsSnapshot, Target, VersionInfo, Wait,
 };
 use crate::creds::{self, SharedKind};
 use crate::driver::{Clock, Driver};
 use crate::failures::Failure;
 use crate::log::{Line, Logger};
 use crate::mailbox::Mailbox;
-use crate::reload::pool_spec;
+use crate::reload::{Files, pool_spec};
 use crate::store::Source;
 use crate::views;
 
@@ -57,6 +57,7 @@ pub(crate) struct Handle {
     mailbox: Mailbox,
     logger: Arc<Logger>,
     clock: Clock,
+    files: Arc<Files>,
 }
 
 /// What a client that waits is told.
@@ -67,8 +68,8 @@ enum Progress {
 
 impl Handle {
     /// A handle on the daemon behind `mailbox`.
-    pub(crate) fn new(mailbox: Mailbox, logger: Arc<Logger>, clock: Clock) -> Self {
-        Self { mailbox, logger, clock }
+    pub(crate) fn new(mailbox: Mailbox, logger: Arc<Logger>, clock: Clock, files: Arc<Files>) -> Self {
+        Self { mailbox, logger, clock, files }
     }
 
     fn call<T: Send + 'static>(
@@ -245,7 +246,7 @@ impl Daemon for Handle {
 
     fn policies(&self) -> Vec<PolicySnapshot> {
         self.ask(|d| {
-            d.traps()
+            d.traps
                 .iter()
                 .map(|trap| PolicySnapshot {
                     ike: trap.ike_name.to_string(),
@@ -373,16 +374,19 @@ impl Daemon for Handle {
 
     fn load_cert(&self, certificate: Certificate, flag: CertFlag) -> Result<(), String> {
         self.call(move |d| {
-            d.store.clients.add_certificate(certificate, flag == CertFlag::Ca);
-            d.apply();
+            if d.store.load_certificate(certificate, flag == CertFlag::Ca) {
+                d.apply();
+            }
         })
     }
 
     fn load_key(&self, data: &[u8]) -> Result<String, String> {
         let data = zeroize::Zeroizing::new(data.to_vec());
         self.call(move |d| {
-            let id = d.store.clients.add_key(&data, None)?;
-            d.apply();
+            let (id, new) = d.store.load_key(&data)?;
+            if new {
+                d.apply();
+            }
             Ok(id)
         })?
     }
@@ -406,8 +410,9 @@ impl Daemon for Handle {
             SharedUse::Eap => SharedKind::Eap,
         };
         self.call(move |d| {
-            d.store.clients.add_shared(secret.id, kind, secret.owners, secret.secret.to_vec());
-            d.apply();
+            if d.store.load_shared(secret.id, kind, secret.owners, secret.secret.to_vec()) {
+                d.apply();
+            }
         })
     }
 
@@ -426,9 +431,8 @@ impl Daemon for Handle {
 
     fn clear_creds(&self) {
         self.ask(|d| {
-            d.store.files = creds::CredentialSet::default();
-            d.store.clients = creds::CredentialSet::default();
-            d.apply();
+            d.store.clear();
+            d.hold_leaving();
         });
     }
 
@@ -437,20 +441,21 @@ impl Daemon for Handle {
     }
 
     fn authorities(&self) -> Vec<AuthoritySpec> {
-        self.ask(|d| d.store.authorities.values().cloned().collect())
+        self.ask(|d| d.store.authorities().cloned().collect())
     }
 
     fn load_authority(&self, authority: AuthoritySpec) -> Result<(), String> {
         self.call(move |d| {
-            d.store.authorities.insert(authority.name.clone(), authority);
-            d.apply();
+            if d.store.load_authority(authority) {
+                d.apply();
+            }
         })
     }
 
     fn unload_authority(&self, name: &str) -> bool {
         let name = name.to_owned();
         self.ask(move |d| {
-            let removed = d.store.authorities.remove(&name).is_some();
+            let removed = d.store.unload_authority(&name);
             d.apply();
             removed
         })
@@ -481,7 +486,28 @@ impl Daemon for Handle {
 
     fn unload_pool(&self, name: &str) -> Result<(), String> {
         let name = name.to_owned();
-        self.call(move |d| d.pools.remove(&name))?
+        self.call(move |d| {
+            d.pools.unload(&name)?;
+            d.hold_leaving();
+            Ok(())
+        })?
+    }
+
+    fn loading_ends(&self) {
+        self.ask(Driver::sweep);
+    }
+
+    fn plan(&self) -> Result<Vec<PlanRow>, Vec<String>> {
+        let reading = self.files.read();
+        let plan = self.call(move |d| {
+            let problems = d.problems(&reading);
+            if problems.is_empty() { Ok(d.plan(&reading.wanted)) } else { Err(problems) }
+        });
+        Ok(plan.map_err(|e| vec![e])??.rows())
+    }
+
+    fn reload(&self) -> Result<Vec<PlanRow>, Vec<String>> {
+        Ok(self.files.reload(&self.mailbox)?.rows())
     }
 
     fn last_failure(&self, conn: &str, child: Option<&str>) -> Option<FailureNote> {

@@ -3,13 +3,14 @@
 //! Inputs (datagrams, time, mail) go into the endpoint; after each, everything the endpoint has to say is carried out
 //! before the next input is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use adit_conf::StrongswanConf;
 use adit_dataplane::{Dataplane, DataplaneEvent};
 use adit_ike::{Command, Endpoint, Event, Group, Instant, Path, Reason, TransmitKind};
 use adit_linux::poll::Poller;
@@ -80,6 +81,12 @@ pub(crate) struct Driver {
     pub(crate) keylog: Option<KeyLog>,
     pub(crate) traps: Traps,
     pub(crate) attributes: Vec<(u16, Vec<u8>)>,
+    /// What strongswan.conf says, but for what was decided at the start.
+    pub(crate) settings: StrongswanConf,
+    /// What could not be used of the files when they were last read.
+    pub(crate) unresolved: BTreeSet<String>,
+    /// When what clients took out goes out of use at the latest.
+    pub(crate) leaving_until: Option<std::time::Instant>,
     pub(crate) mailbox: Mailbox,
     waiting: BTreeMap<u64, Waiter>,
     last_tag: u64,
@@ -99,7 +106,7 @@ pub(crate) struct Parts {
     pub(crate) netlink: Netlink,
     pub(crate) resolv: Option<ResolvConf>,
     pub(crate) keylog: Option<KeyLog>,
-    pub(crate) attributes: Vec<(u16, Vec<u8>)>,
+    pub(crate) settings: StrongswanConf,
     pub(crate) mailbox: Mailbox,
 }
 
@@ -122,7 +129,10 @@ impl Driver {
             resolv: parts.resolv,
             keylog: parts.keylog,
             traps: Traps::default(),
-            attributes: parts.attributes,
+            attributes: parts.settings.attributes.clone(),
+            settings: parts.settings,
+            unresolved: BTreeSet::new(),
+            leaving_until: None,
             mailbox: parts.mailbox,
             waiting: BTreeMap::new(),
             last_tag: 0,
@@ -151,6 +161,7 @@ impl Driver {
             }
             self.read_mail(mail);
             self.timeout();
+            self.sweep_if_due();
             if self.ending.is_some_and(|since| since.elapsed() > SHUTDOWN_LIMIT) {
                 self.ended = true;
             }
@@ -178,10 +189,9 @@ impl Driver {
     fn wait(&self) -> Option<Duration> {
         let timer = self.endpoint.poll_timeout().map(|(at, _)| at.since(self.clock.now()));
         let ending = self.ending.map(|since| SHUTDOWN_LIMIT.saturating_sub(since.elapsed()));
-        match (timer, ending) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let leaving =
+            self.leaving_until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
+        [timer, ending, leaving].into_iter().flatten().min()
     }
 
     fn read(&mut self, index: u64) {
@@ -213,7 +223,6 @@ impl Driver {
                 self.endpoint.complete(self.clock.now(), action, completion);
             }
             Mail::Call(call) => call(self),
-            Mail::Reload => self.reload(),
             Mail::Shutdown => self.shut_down(),
         }
     }

@@ -21,8 +21,6 @@ pub(crate) enum Mail {
     Complete(ActionId, Completion),
     /// A question or order; runs on the protocol thread.
     Call(Box<dyn FnOnce(&mut Driver) + Send>),
-    /// SIGHUP.
-    Reload,
     /// SIGTERM.
     Shutdown,
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use adit_ike::Leased;
 use adit_ipsec::Identity;
 
+use crate::reload::Change;
 use crate::store::Source;
 
 /// What the configuration says of a pool.
@@ -27,6 +28,24 @@ pub(crate) struct PoolSpec {
     pub attributes: Vec<(u16, Vec<u8>)>,
 }
 
+impl PoolSpec {
+    /// Is it one of its addresses?
+    fn has(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
+    }
+
+    fn change(&self, new: &Self) -> Change {
+        let mut keys = Vec::new();
+        if (self.first, self.last, self.base) != (new.first, new.last, new.base) {
+            keys.push("addrs");
+        }
+        if self.attributes != new.attributes {
+            keys.push("attributes");
+        }
+        if keys.is_empty() { Change::Unchanged } else { Change::Changed(keys) }
+    }
+}
+
 /// One lease, as `--list-pools --leases` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LeaseView {
@@ -38,6 +57,7 @@ pub(crate) struct LeaseView {
     pub online: bool,
 }
 
+#[derive(Clone)]
 struct Lease {
     identity: Identity,
     /// How many IKE_SAs hold it; 0 = offline. Two while a reauthentication overlaps.
@@ -49,6 +69,8 @@ struct Lease {
 struct Pool {
     spec: PoolSpec,
     source: Source,
+    /// A client has unloaded it, and may be about to load what takes its place: not shown, still served.
+    leaving: bool,
     first: u128,
     size: u128,
     /// Offset of the next address never handed out.
@@ -63,35 +85,128 @@ struct Pool {
 #[derive(Default)]
 pub(crate) struct Pools {
     pools: BTreeMap<String, Pool>,
+    /// Addresses in use that no pool has any more: whoever has one keeps it until its IKE_SA ends, and no pool that comes
+    /// to have it gives it to anybody else. At most as many as were ever leased at once.
+    strays: BTreeMap<IpAddr, Lease>,
     turn: u64,
 }
 
+/// What a new configuration does to a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PoolPlan {
+    /// Its name.
+    pub name: String,
+    /// What differs.
+    pub change: Change,
+    /// Leases in use that it keeps.
+    pub kept: usize,
+    /// Leases in use outside of it: kept by whoever has them until the IKE_SA ends.
+    pub strays: usize,
+}
+
 impl Pools {
-    /// Makes the pools of the file be `specs`. Those that clients loaded stay, and so do those with addresses in use.
+    /// What making the pools of the file be `specs` would do.
+    pub(crate) fn plan(&self, specs: &[PoolSpec]) -> Vec<PoolPlan> {
+        let mut plans: Vec<PoolPlan> = specs
+            .iter()
+            .map(|spec| match self.pools.get(&spec.name) {
+                None => PoolPlan { name: spec.name.clone(), change: Change::Added, kept: 0, strays: 0 },
+                Some(pool) => {
+                    let kept = pool.in_use().filter(|(address, _)| spec.has(*address)).count();
+                    let change = pool.spec.change(spec);
+                    PoolPlan { name: spec.name.clone(), change, kept, strays: pool.online - kept }
+                }
+            })
+            .collect();
+        plans.extend(self.not_in(specs).map(|pool| PoolPlan {
+            name: pool.spec.name.clone(),
+            change: Change::Removed,
+            kept: 0,
+            strays: pool.online,
+        }));
+        plans
+    }
+
+    /// Pools of the file that are no longer in it.
+    fn not_in(&self, specs: &[PoolSpec]) -> impl Iterator<Item = &Pool> {
+        let named = |pool: &Pool| specs.iter().any(|s| s.name == pool.spec.name);
+        self.pools.values().filter(move |pool| pool.source == Source::File && !named(pool))
+    }
+
+    /// Makes the pools of the file be `specs`. Those that clients loaded stay.
     pub(crate) fn replace(&mut self, specs: Vec<PoolSpec>) {
-        let named = |name: &str| specs.iter().any(|s| s.name == name);
-        self.pools.retain(|name, pool| pool.source == Source::Vici || pool.online > 0 || named(name));
+        let gone: Vec<String> = self.not_in(&specs).map(|pool| pool.spec.name.clone()).collect();
+        // All shrink before the first grows: a range may pass from one pool to another.
+        gone.iter().for_each(|name| self.drop_pool(name));
+        specs.iter().for_each(|spec| self.shed(spec));
         for spec in specs {
             self.insert(spec, Source::File);
         }
     }
 
-    /// Adds or updates one pool; leases whose addresses it still has are kept.
+    /// Adds or updates one pool; leases whose addresses it still has are kept. One that is there as it is stays as it is,
+    /// and whose it is.
     pub(crate) fn insert(&mut self, spec: PoolSpec, source: Source) {
-        let mut pool = Pool::new(spec, source);
-        if let Some(old) = self.pools.remove(&pool.spec.name) {
-            pool.adopt(old);
+        if let Some(pool) = self.pools.get_mut(&spec.name)
+            && pool.spec == spec
+        {
+            pool.leaving = false;
+            pool.source = source.after(Some(pool.source));
+            return;
+        }
+        self.shed(&spec);
+        let old = self.pools.remove(&spec.name);
+        let mut pool = Pool::new(spec, source.after(old.as_ref().map(|pool| pool.source)));
+        for (address, lease) in old.into_iter().flat_map(Pool::into_leases) {
+            pool.adopt(address, lease);
+        }
+        let found: Vec<IpAddr> = self.strays.keys().copied().filter(|a| pool.spec.has(*a)).collect();
+        for address in found {
+            if let Some(lease) = self.strays.remove(&address) {
+                pool.adopt(address, lease);
+            }
         }
         self.pools.insert(pool.spec.name.clone(), pool);
     }
 
-    /// Removes a pool; refused while addresses of it are in use.
-    pub(crate) fn remove(&mut self, name: &str) -> Result<(), String> {
-        match self.pools.get(name) {
+    /// Takes the leases out of a pool that it will not have when it is as `spec` says.
+    fn shed(&mut self, spec: &PoolSpec) {
+        if self.pools.get(&spec.name).is_none_or(|pool| pool.spec == *spec) {
+            return;
+        }
+        let Some(old) = self.pools.remove(&spec.name) else { return };
+        let mut pool = Pool { leaving: old.leaving, ..Pool::new(old.spec.clone(), old.source) };
+        for (address, lease) in old.into_leases() {
+            if spec.has(address) {
+                pool.adopt(address, lease);
+            } else if lease.holders > 0 {
+                self.strays.insert(address, lease);
+            }
+        }
+        self.pools.insert(spec.name.clone(), pool);
+    }
+
+    fn drop_pool(&mut self, name: &str) {
+        let Some(pool) = self.pools.remove(name) else { return };
+        self.strays.extend(pool.into_leases().filter(|(_, lease)| lease.holders > 0));
+    }
+
+    /// Takes out what clients unloaded, if nobody loaded it again.
+    pub(crate) fn sweep(&mut self) {
+        let leaving: Vec<String> =
+            self.pools.iter().filter(|(_, pool)| pool.leaving).map(|(name, _)| name.clone()).collect();
+        leaving.iter().for_each(|name| self.drop_pool(name));
+    }
+
+    /// Unloads a pool; refused while addresses of it are in use. It is no longer shown, but serves until the next
+    /// [`Self::sweep`]: the connections that name it may be about to change, too.
+    pub(crate) fn unload(&mut self, name: &str) -> Result<(), String> {
+        match self.pools.get_mut(name) {
+            Some(pool) if pool.leaving => Err(format!("{name} not found")),
             None => Err(format!("{name} not found")),
             Some(pool) if pool.online > 0 => Err(format!("{name} has online leases, unable to unload")),
-            Some(_) => {
-                self.pools.remove(name);
+            Some(pool) => {
+                pool.leaving = true;
                 Ok(())
             }
         }
@@ -134,12 +249,20 @@ impl Pools {
                 self.turn += 1;
                 pool.release(*address, identity, self.turn);
             }
+            if let Some(lease) = self.strays.get_mut(address)
+                && lease.identity == *identity
+            {
+                lease.holders -= 1;
+                if lease.holders == 0 {
+                    self.strays.remove(address);
+                }
+            }
         }
     }
 
     /// Name, base, size, online and offline count and leases of every pool.
     pub(crate) fn views(&self) -> impl Iterator<Item = (&PoolSpec, u64, usize, usize, Vec<LeaseView>)> {
-        self.pools.values().map(|pool| {
+        self.pools.values().filter(|pool| !pool.leaving).map(|pool| {
             let leases = pool
                 .leases
                 .iter()
@@ -176,6 +299,7 @@ impl Pool {
         Self {
             spec,
             source,
+            leaving: false,
             first,
             size,
             fresh: 0,
@@ -186,24 +310,27 @@ impl Pool {
         }
     }
 
-    /// Takes over the leases of the pool it replaces: an address in use must not be handed out again.
-    fn adopt(&mut self, old: Self) {
-        if old.spec.first.is_ipv4() != self.spec.first.is_ipv4() {
-            return;
+    /// Takes over a lease from before: an address in use must not be handed out again.
+    fn adopt(&mut self, address: IpAddr, lease: Lease) {
+        let Some(offset) = number(address).checked_sub(self.first) else { return };
+        self.by_identity.entry(lease.identity.clone()).or_default().insert(offset);
+        if lease.holders > 0 {
+            self.online += 1;
+        } else {
+            self.offline.insert((lease.offline_since, offset));
         }
-        for (offset, lease) in old.leases {
-            let Some(offset) = old.first.wrapping_add(offset).checked_sub(self.first) else { continue };
-            if offset >= self.size {
-                continue;
-            }
-            self.by_identity.entry(lease.identity.clone()).or_default().insert(offset);
-            if lease.holders > 0 {
-                self.online += 1;
-            } else {
-                self.offline.insert((lease.offline_since, offset));
-            }
-            self.leases.insert(offset, lease);
-        }
+        self.leases.insert(offset, lease);
+    }
+
+    fn into_leases(mut self) -> impl Iterator<Item = (IpAddr, Lease)> {
+        let leases = std::mem::take(&mut self.leases);
+        leases.into_iter().map(move |(offset, lease)| (self.address(offset), lease))
+    }
+
+    /// Leases that IKE_SAs hold.
+    fn in_use(&self) -> impl Iterator<Item = (IpAddr, &Lease)> {
+        let held = self.leases.iter().filter(|(_, lease)| lease.holders > 0);
+        held.map(|(offset, lease)| (self.address(*offset), lease))
     }
 
     fn address(&self, offset: u128) -> IpAddr {
@@ -365,7 +492,7 @@ mod tests {
         p.release(&[a], &id("a"));
         let (_, size, online, offline, _) = p.views().next().unwrap();
         assert_eq!((size, online, offline), (9, 0, 1));
-        assert!(p.remove("home").is_ok());
+        assert!(p.unload("home").is_ok());
     }
 
     #[test]
@@ -375,7 +502,7 @@ mod tests {
         p.release(&[a], &id("b"));
         p.release(&["192.0.2.1".parse().unwrap(), "::1".parse().unwrap()], &id("a"));
         assert_eq!(p.views().next().unwrap().2, 1);
-        assert!(p.remove("home").unwrap_err().contains("online leases"));
+        assert!(p.unload("home").unwrap_err().contains("online leases"));
     }
 
     #[test]
@@ -392,6 +519,57 @@ mod tests {
         assert!(!others.contains(&a), "{a} is in use");
         assert!(lease(&mut p, "c", ANY).is_err());
         p.replace(Vec::new());
-        assert!(p.pools.contains_key("home"), "its addresses are in use");
+        assert_eq!(p.pools.keys().collect::<Vec<_>>(), ["theirs"]);
+    }
+
+    #[test]
+    fn addresses_in_use_outlive_their_pool_and_are_given_to_nobody_else() {
+        let mut p = pools("10.3.0.1", "10.3.0.4");
+        let spec = |name: &str, first: &str, last: &str| PoolSpec {
+            name: name.into(),
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+            base: first.parse().unwrap(),
+            attributes: vec![(3, vec![10, 2, 0, 2])],
+        };
+        let held: Vec<_> = ["a", "b", "c"].iter().map(|who| lease(&mut p, who, ANY).unwrap()).collect();
+        // the upper half passes to another pool
+        let wanted = [spec("home", "10.3.0.1", "10.3.0.2"), spec("guests", "10.3.0.3", "10.3.0.4")];
+        let plan = p.plan(&wanted);
+        assert_eq!((plan[0].kept, plan[0].strays), (2, 1));
+        assert_eq!(plan[0].change, Change::Changed(vec!["addrs"]));
+        assert_eq!(plan[1].change, Change::Added);
+        p.replace(wanted.to_vec());
+        let guest = p.acquire(&["guests".into()], &id("g"), &[ANY]).unwrap().addresses[0];
+        assert_eq!(guest.to_string(), "10.3.0.4", "10.3.0.3 is c's");
+        assert!(p.acquire(&["guests".into()], &id("h"), &[ANY]).is_err());
+        p.release(&held[2..], &id("c"));
+        assert!(p.acquire(&["guests".into()], &id("h"), &[ANY]).is_ok());
+        // gone altogether, and back
+        assert_eq!(p.plan(&[])[1].strays, 2);
+        p.replace(Vec::new());
+        assert_eq!(p.strays.len(), 4);
+        p.replace(vec![spec("home", "10.3.0.1", "10.3.0.4")]);
+        assert!(p.strays.is_empty());
+        assert!(lease(&mut p, "d", ANY).is_err());
+        p.release(&held[..1], &id("a"));
+        assert_eq!(lease(&mut p, "d", ANY).unwrap(), held[0]);
+    }
+
+    #[test]
+    fn an_unloaded_pool_serves_until_it_is_swept_or_loaded_again() {
+        let mut p = pools("10.3.0.1", "10.3.0.9");
+        let spec = p.pools["home"].spec.clone();
+        p.unload("home").unwrap();
+        assert_eq!(p.views().count(), 0);
+        assert_eq!(p.unload("home").unwrap_err(), "home not found");
+        let a = lease(&mut p, "a", ANY).unwrap();
+        p.insert(spec, Source::Vici);
+        p.sweep();
+        assert_eq!(p.views().next().unwrap().2, 1);
+        p.release(&[a], &id("a"));
+        p.unload("home").unwrap();
+        p.sweep();
+        assert!(lease(&mut p, "a", ANY).unwrap_err().contains("does not exist"));
     }
 }

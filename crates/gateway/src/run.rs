@@ -20,6 +20,7 @@ use crate::environment::{Environment, vici_socket};
 use crate::keylog::KeyLog;
 use crate::log::Logger;
 use crate::mailbox::{Mail, Mailbox};
+use crate::reload::Files;
 use crate::resolv::ResolvConf;
 use crate::sockets::{Ports, Sockets};
 use crate::store::Store;
@@ -61,6 +62,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
         Box::new(SystemRandom),
         Driver::unix_epoch(),
     );
+    let files = Arc::new(Files::new(environment.clone()));
     let mut driver = Driver::new(Parts {
         endpoint,
         clock,
@@ -72,7 +74,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
         netlink: Netlink::new().map_err(|e| format!("opening netlink: {e}"))?,
         resolv: conf.resolve_file.clone().map(ResolvConf::new),
         keylog: keylog(&conf, &logger)?,
-        attributes: conf.attributes.clone(),
+        settings: conf.clone(),
         mailbox: mailbox.clone(),
     });
     let log_events = events.clone();
@@ -83,18 +85,20 @@ pub fn run(environment: Environment) -> Result<(), String> {
             true
         }),
     );
-    driver.load_files();
-    let handle = Handle::new(mailbox.clone(), Arc::clone(&logger), clock);
+    driver.load(files.read());
+    let handle = Handle::new(mailbox.clone(), Arc::clone(&logger), clock, Arc::clone(&files));
     let socket = vici_socket(&conf)?;
     let server =
         Server::bind_with(&socket, Arc::new(Control::new(Arc::new(handle))), broadcaster).map_err(|e| {
             format!("listening on {}: {e}; charon.plugins.vici.socket names another place", socket.display())
         })?;
-    let watcher = watch(signals, mailbox);
+    let watcher = watch(signals, mailbox, files, Arc::clone(&logger));
     notify("READY=1\nSTATUS=aditd is running\n");
     logger.line(Group::Dmn, 1, format!("ready, listening for VICI clients on {}", socket.display()));
     let result = driver.run(&mail).map_err(|e| format!("the protocol thread failed: {e}"));
     notify("STOPPING=1\n");
+    // Nobody waits for an answer that will not come.
+    drop(mail);
     signal_handle.close();
     drop(server);
     // it ends with its handle closed; a panic in it is no reason to fail now
@@ -142,10 +146,21 @@ fn keylog(conf: &StrongswanConf, logger: &Logger) -> Result<Option<KeyLog>, Stri
         .map_err(|e| format!("opening the key log in {}: {e}", folder.display()))
 }
 
-fn watch(mut signals: Signals, mailbox: Mailbox) -> std::thread::JoinHandle<()> {
+fn watch(
+    mut signals: Signals,
+    mailbox: Mailbox,
+    files: Arc<Files>,
+    logger: Arc<Logger>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            mailbox.send(if signal == SIGHUP { Mail::Reload } else { Mail::Shutdown });
+            if signal == SIGHUP {
+                logger.line(Group::Dmn, 0, "SIGHUP received, reloading configuration");
+                // what is wrong stands in the log
+                let _ = files.reload(&mailbox);
+            } else {
+                mailbox.send(Mail::Shutdown);
+            }
         }
     })
 }

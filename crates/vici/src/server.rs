@@ -30,6 +30,8 @@ pub trait Handler: Send + Sync + 'static {
     fn command(&self, name: &str, message: &Message, stream: &mut dyn EventSink) -> Option<Message>;
     /// May a client register for this event?
     fn knows_event(&self, name: &str) -> bool;
+    /// A client has hung up, or was hung up on; its number is that of [`EventSink::client`].
+    fn hung_up(&self, _client: u64) {}
 }
 
 /// The client that runs a command has hung up; nothing more can be told to it.
@@ -45,6 +47,8 @@ pub trait EventSink {
     fn event(&mut self, name: &str, message: &Message) -> Result<(), SinkClosed>;
     /// Would [`EventSink::event`] of this name reach anybody?
     fn wants(&self, name: &str) -> bool;
+    /// The number of the client that runs the command; none is given twice.
+    fn client(&self) -> u64;
 }
 
 #[derive(Default)]
@@ -55,6 +59,7 @@ struct Shared {
 }
 
 struct Peer {
+    id: u64,
     stream: UnixStream,
     outbox: Outbox,
     events: Mutex<BTreeSet<String>>,
@@ -256,7 +261,7 @@ fn start_client(
 ) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let mut reading = stream.try_clone()?;
-    let peer = Arc::new(Peer { stream, outbox: Outbox::default(), events: Mutex::new(BTreeSet::new()) });
+    let peer = Arc::new(Peer { id, stream, outbox: Outbox::default(), events: Mutex::new(BTreeSet::new()) });
     {
         let mut clients = lock(&shared.clients);
         if clients.len() >= MAX_CLIENTS {
@@ -264,13 +269,13 @@ fn start_client(
         }
         clients.insert(id, Arc::clone(&peer));
     }
-    let guard = Guard { shared: Arc::clone(shared), id, peer: Arc::clone(&peer) };
+    let handler = Arc::clone(handler);
+    let guard = Guard { shared: Arc::clone(shared), peer: Arc::clone(&peer), handler: Arc::clone(&handler) };
     let writer = Arc::clone(&peer);
     std::thread::Builder::new().name("vici-write".into()).spawn(move || {
         writer.outbox.drain(&mut &writer.stream);
         writer.hang_up();
     })?;
-    let handler = Arc::clone(handler);
     std::thread::Builder::new().name("vici-client".into()).spawn(move || {
         let guard = guard;
         serve(&mut reading, &guard.peer, &*handler);
@@ -281,14 +286,15 @@ fn start_client(
 /// Forgets the client however its thread ends.
 struct Guard {
     shared: Arc<Shared>,
-    id: u64,
     peer: Arc<Peer>,
+    handler: Arc<dyn Handler>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        lock(&self.shared.clients).remove(&self.id);
+        lock(&self.shared.clients).remove(&self.peer.id);
         self.peer.hang_up();
+        self.handler.hung_up(self.peer.id);
     }
 }
 
@@ -306,6 +312,10 @@ impl EventSink for Stream<'_> {
 
     fn wants(&self, name: &str) -> bool {
         self.0.registered(name)
+    }
+
+    fn client(&self) -> u64 {
+        self.0.id
     }
 }
 

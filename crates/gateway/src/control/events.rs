@@ -9,7 +9,7 @@ use super::sas::{child_fields, child_section, ike_fields};
 use super::{ChildSaSnapshot, IkeSaSnapshot, LogLine};
 
 /// Every event a client may register for.
-pub(super) const NAMES: [&str; 14] = [
+pub(super) const NAMES: [&str; 15] = [
     "list-sa",
     "list-policy",
     "list-conn",
@@ -23,6 +23,7 @@ pub(super) const NAMES: [&str; 14] = [
     "child-updown",
     "child-rekey",
     "alert",
+    "adit-plan",
     "adit-status",
 ];
 

@@ -21,6 +21,8 @@ mod conns;
 mod creds;
 pub mod events;
 mod info;
+mod loading;
+mod plan;
 mod pools;
 #[cfg(test)]
 mod real_swanctl;
@@ -160,7 +162,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn unload_shared(&self, id: &str) -> bool;
     /// Ids of the loaded shared secrets, from the file and from clients.
     fn shared_ids(&self) -> Vec<String>;
-    /// Unloads all certificates, keys and shared secrets.
+    /// Unloads all certificates, keys and shared secrets. They are gone from every listing, and out of use after
+    /// [`Self::loading_ends`] or half a minute.
     fn clear_creds(&self);
     /// Forgets certificates received from peers, CRLs and OCSP responses that are cached.
     fn flush_certs(&self);
@@ -180,9 +183,18 @@ pub trait Daemon: Send + Sync + 'static {
     fn pools(&self, name: Option<&str>, leases: bool) -> Vec<PoolSnapshot>;
     /// Loads a pool or replaces the one of that name. It has addresses.
     fn load_pool(&self, pool: Pool) -> Result<(), String>;
-    /// Unloads a pool. The error is one of the two sentences `<pool> has online leases, unable to unload` and
+    /// Unloads a pool; out of use as with [`Self::clear_creds`]. The error is one of the two sentences `<pool> has online leases, unable to unload` and
     /// `<pool> not found`.
     fn unload_pool(&self, name: &str) -> Result<(), String>;
+
+    // --- reloading
+
+    /// Whoever cleared or unloaded something has loaded what takes its place, or will not.
+    fn loading_ends(&self);
+    /// What a reload of the files would do now; the errors are everything that keeps it from being done.
+    fn plan(&self) -> Result<Vec<PlanRow>, Vec<String>>;
+    /// Reloads the files as a whole, or says everything that is wrong and leaves things as they are.
+    fn reload(&self) -> Result<Vec<PlanRow>, Vec<String>>;
 
     // --- why something is not up
 
@@ -195,12 +207,13 @@ pub trait Daemon: Send + Sync + 'static {
 /// Answers VICI commands out of a [`Daemon`].
 pub struct Control {
     daemon: Arc<dyn Daemon>,
+    loading: loading::Loading,
 }
 
 impl Control {
     /// The handler for [`adit_vici::Server::bind_with`].
     pub fn new(daemon: Arc<dyn Daemon>) -> Self {
-        Self { daemon }
+        Self { daemon, loading: loading::Loading::default() }
     }
 
     /// The means to send events, for the daemon's parts, made before the server.
@@ -213,6 +226,7 @@ impl Control {
 impl Handler for Control {
     fn command(&self, name: &str, message: &Message, stream: &mut dyn EventSink) -> Option<Message> {
         let daemon = &*self.daemon;
+        self.loading.before(daemon, stream.client(), name);
         Some(match name {
             "version" => info::version(daemon),
             "stats" => info::stats(daemon),
@@ -257,6 +271,8 @@ impl Handler for Control {
             "unload-pool" => pools::unload(daemon, message),
             "get-pools" => pools::get(daemon, message),
 
+            "adit-plan" => plan::plan(daemon, stream),
+            "adit-reload" => plan::reload(daemon, stream),
             "adit-status" => status::status(daemon, message, stream),
             _ => return None,
         })
@@ -264,6 +280,10 @@ impl Handler for Control {
 
     fn knows_event(&self, name: &str) -> bool {
         events::NAMES.contains(&name)
+    }
+
+    fn hung_up(&self, client: u64) {
+        self.loading.end(&*self.daemon, client);
     }
 }
 

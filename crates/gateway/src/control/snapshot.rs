@@ -260,7 +260,7 @@ impl std::fmt::Debug for SharedSpec {
 }
 
 /// A certification authority with where its revocations are found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AuthoritySpec {
     /// Name of the section.
     pub name: String,
@@ -272,6 +272,45 @@ pub struct AuthoritySpec {
     pub ocsp_uris: Vec<String>,
     /// Hash-and-URL base.
     pub cert_uri_base: Option<String>,
+}
+
+/// Whether a reload would hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlanGroup {
+    /// Traffic stops, if only for a moment.
+    Cut,
+    /// Something is different afterwards; no traffic stops.
+    Changed,
+    /// It stays as it is.
+    Alone,
+}
+
+impl PlanGroup {
+    /// As `adit-plan` says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::Changed => "changed",
+            Self::Alone => "alone",
+        }
+    }
+}
+
+/// One thing that a reload of the files concerns, or would leave alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRow {
+    /// Whether it would hurt.
+    pub group: PlanGroup,
+    /// `connection`, `child`, `IKE_SA`, `CHILD_SA`, `trap`, `pool`, `secret`, `key`, `certificate`, `authority`,
+    /// `setting`.
+    pub kind: &'static str,
+    /// Its name, for children and what belongs to them `connection/child`.
+    pub name: String,
+    /// Unique id of an SA.
+    pub id: Option<u32>,
+    /// What would happen, and why.
+    pub text: String,
 }
 
 /// A failure that is remembered, for `adit status`.

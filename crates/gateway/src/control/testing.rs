@@ -343,6 +343,28 @@ impl Daemon for Fake {
         Err(format!("{name} not found"))
     }
 
+    fn loading_ends(&self) {
+        self.order("loading ends".into());
+    }
+
+    fn plan(&self) -> Result<Vec<PlanRow>, Vec<String>> {
+        let row = |group, kind, name: &str, id, text: &str| PlanRow {
+            group,
+            kind,
+            name: name.into(),
+            id,
+            text: text.into(),
+        };
+        Ok(vec![
+            row(PlanGroup::Cut, "CHILD_SA", "site/net", Some(12), "closed: remote_ts changed"),
+            row(PlanGroup::Alone, "pool", "home", None, "unchanged"),
+        ])
+    }
+
+    fn reload(&self) -> Result<Vec<PlanRow>, Vec<String>> {
+        Err(vec!["a:1:2: error: x".into(), "b: error: y".into()])
+    }
+
     fn last_failure(&self, conn: &str, _: Option<&str>) -> Option<FailureNote> {
         (conn == "site").then(Self::failure)
     }
@@ -370,6 +392,10 @@ impl EventSink for Heard {
 
     fn wants(&self, _: &str) -> bool {
         true
+    }
+
+    fn client(&self) -> u64 {
+        1
     }
 }
 

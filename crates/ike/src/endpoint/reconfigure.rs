@@ -66,29 +66,32 @@ pub struct RunningConfig {
 }
 
 impl Endpoint {
-    /// What every IKE_SA runs with that neither has a successor nor is being deleted, by ascending id.
-    pub fn running_configs(&self) -> impl Iterator<Item = RunningConfig> {
-        self.core.sas.values().filter_map(|sa| {
-            let view = sa.view();
-            if matches!(view.state, IkeState::Rekeyed | IkeState::Deleting) {
-                return None;
-            }
-            let in_use = |child: &&Child| {
-                matches!(child.state, ChildState::Installing | ChildState::Installed | ChildState::Rekeying)
-            };
-            Some(RunningConfig {
-                id: view.id,
-                state: view.state,
-                remote: view.remote,
-                initiator: view.initiator,
-                connection: Arc::clone(&sa.conn),
-                children: sa
-                    .children
-                    .iter()
-                    .filter(in_use)
-                    .map(|child| (child.id, Arc::clone(&child.config)))
-                    .collect(),
-            })
-        })
+    /// What the IKE_SAs of a connection run with that neither have a successor nor are being deleted.
+    pub fn running_configs(&self, connection: &str) -> impl Iterator<Item = RunningConfig> {
+        let ids = self.core.by_conn.get(connection).into_iter().flatten();
+        ids.filter_map(|id| self.core.sas.get(id)).filter_map(|sa| running(sa))
     }
+}
+
+fn running(sa: &IkeSa) -> Option<RunningConfig> {
+    let view = sa.view();
+    if matches!(view.state, IkeState::Rekeyed | IkeState::Deleting) {
+        return None;
+    }
+    let in_use = |child: &&Child| {
+        matches!(child.state, ChildState::Installing | ChildState::Installed | ChildState::Rekeying)
+    };
+    Some(RunningConfig {
+        id: view.id,
+        state: view.state,
+        remote: view.remote,
+        initiator: view.initiator,
+        connection: Arc::clone(&sa.conn),
+        children: sa
+            .children
+            .iter()
+            .filter(in_use)
+            .map(|child| (child.id, Arc::clone(&child.config)))
+            .collect(),
+    })
 }
