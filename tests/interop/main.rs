@@ -39,6 +39,7 @@ mod lifecycle;
 mod matrix;
 mod network;
 mod ours;
+mod reload;
 mod vici_client;
 
 /// Runs a case for `roles`, in a sandbox if need be; skips it where our daemon plays and is not built.

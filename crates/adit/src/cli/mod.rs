@@ -1,10 +1,12 @@
 //! `adit`, the operator's command: arguments in, sentences and an exit code out.
 //!
 //! It asks the running daemon over VICI and reads configuration files; it changes nothing but through the daemon.
-//! Exit codes: 0 it is so, 1 it is not (a tunnel failed, a file has errors), 2 it could not be asked (usage, no daemon).
+//! Exit codes: 0 it is so, 1 it is not (a tunnel failed, a file has errors), 2 it could not be asked (usage, no daemon);
+//! of `check --against-running` also 3 a reload would change something and cut nothing, 4 it would cut something.
 
 mod check;
 mod daemon;
+mod plan;
 mod show;
 mod status;
 mod tunnel;
@@ -52,8 +54,15 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// Check configuration files without a daemon.
+    /// Check configuration files: without a daemon, or what reloading them would do to the one that runs.
     Check {
+        /// Ask the daemon what a reload of its files, as they are now, would cut, change and leave alone. Exit code: 0
+        /// nothing, 3 it would change something, 4 it would cut something, 1 the files have errors.
+        #[arg(long, conflicts_with_all = ["dir", "file", "strongswan_conf"])]
+        against_running: bool,
+        /// Print JSON.
+        #[arg(long, requires = "against_running")]
+        json: bool,
         /// Folder of swanctl.conf and credentials [default: $SWANCTL_DIR, else /etc/swanctl].
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
@@ -63,6 +72,12 @@ enum Command {
         /// The daemon's settings [default: $STRONGSWAN_CONF, else /etc/strongswan.conf if there is one].
         #[arg(long, value_name = "FILE")]
         strongswan_conf: Option<PathBuf>,
+    },
+    /// Have the daemon reload its files, as SIGHUP does: as a whole, or with an error not at all. Says what it did.
+    Reload {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// See it work: road-warrior, NAT, gateway and node on this machine, and pings through a tunnel.
     Demo,
@@ -99,6 +114,10 @@ enum Failure {
     No(String),
     /// It could not be asked.
     Unasked(String),
+    /// A reload would change something, and cut nothing.
+    WouldChange,
+    /// A reload would cut something.
+    WouldCut,
 }
 
 type Outcome = Result<(), Failure>;
@@ -120,7 +139,9 @@ pub fn run() -> ExitCode {
         Command::Status { json } => status::run(uri, json),
         Command::Up { name, how } => tunnel::up(uri, &name, &how),
         Command::Down { name, force, how } => tunnel::down(uri, &name, force, &how),
-        Command::Check { dir, file, strongswan_conf } => check::run(dir, file, strongswan_conf),
+        Command::Check { against_running: true, json, .. } => plan::against_running(uri, json),
+        Command::Reload { json } => plan::reload(uri, json),
+        Command::Check { dir, file, strongswan_conf, .. } => check::run(dir, file, strongswan_conf),
         Command::Demo => return ExitCode::from(crate::demo::run()),
         Command::Daemon => adit_gateway::run(adit_gateway::Environment::from_process()).map_err(Failure::No),
         Command::Version => version(uri),
@@ -131,6 +152,8 @@ pub fn run() -> ExitCode {
             complain(&sentence);
             ExitCode::from(1)
         }
+        Err(Failure::WouldChange) => ExitCode::from(3),
+        Err(Failure::WouldCut) => ExitCode::from(4),
         Err(Failure::Unasked(sentence)) => {
             complain(&sentence);
             ExitCode::from(2)

@@ -34,8 +34,9 @@ impl Driver {
     /// The first reading: what can be used is used, since nothing runs yet that could be harmed.
     pub(crate) fn load(&mut self, reading: Reading) {
         self.remark(&reading.remarks);
-        for problem in reading.errors.iter().chain(&reading.unresolved) {
-            self.logger.line(Group::Cfg, 0, problem.clone());
+        let unresolved = reading.unresolved.iter().map(ToString::to_string);
+        for problem in reading.errors.iter().cloned().chain(unresolved) {
+            self.logger.line(Group::Cfg, 0, problem);
         }
         if !reading.errors.is_empty() {
             let text =
@@ -43,7 +44,7 @@ impl Driver {
             self.logger.line(Group::Cfg, 0, text);
             return;
         }
-        self.unresolved = reading.unresolved.into_iter().collect();
+        self.unresolved = reading.unresolved.into_iter().map(|it| it.text).collect();
         let plan = self.plan(&reading.wanted);
         self.carry_out(plan, reading.wanted);
     }
@@ -63,7 +64,7 @@ impl Driver {
             self.logger.line(Group::Cfg, 0, text);
             return Err(problems);
         }
-        self.unresolved = reading.unresolved.into_iter().collect();
+        self.unresolved = reading.unresolved.into_iter().map(|it| it.text).collect();
         let plan = self.plan(&reading.wanted);
         for key in &plan.settings.restart {
             let text = format!("{key} has changed, and takes effect when aditd is restarted");
@@ -73,10 +74,20 @@ impl Driver {
         Ok(plan)
     }
 
-    /// What stands against a reading. What could not be used when it was last read is known, and takes nothing away now.
+    /// What stands against a reading. What could not be used when it was last read is known, and takes nothing away now;
+    /// a file that is gone would take away everything.
     pub(crate) fn problems(&self, reading: &Reading) -> Vec<String> {
-        let new = reading.unresolved.iter().filter(|problem| !self.unresolved.contains(*problem));
-        reading.errors.iter().chain(new).cloned().collect()
+        let new = reading.unresolved.iter().filter(|it| !self.unresolved.contains(&it.text));
+        let missing = reading.missing.iter().filter(|_| self.store.loaded_from_file().next().is_some());
+        reading
+            .errors
+            .iter()
+            .cloned()
+            .chain(new.map(ToString::to_string))
+            .chain(
+                missing.map(|it| format!("{it}, and connections of it run; an empty file takes them away")),
+            )
+            .collect()
     }
 
     /// What giving the daemon `wanted` would do.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows the daemon: it runs on whichever thread wants to know, and the protocol goes on meanwhile.
 
+use std::fmt;
 use std::sync::Arc;
 
 use adit_conf::swanctl::{self, Authority, Pool};
@@ -37,9 +38,26 @@ pub(crate) struct Reading {
     /// Everything that is wrong in the two files.
     pub errors: Vec<String>,
     /// What they lead to and could not be used: a certificate, a key, a connection without its certificate.
-    pub unresolved: Vec<String>,
+    pub unresolved: Vec<Unresolved>,
+    /// There is no swanctl.conf: said so with its path.
+    pub missing: Option<String>,
     /// Remarks on the way, with level.
     pub remarks: Vec<Diagnostic>,
+}
+
+/// Something that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unresolved {
+    /// Where it is written, `file:line: `, or nothing.
+    pub place: String,
+    /// What is wrong with it.
+    pub text: String,
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.place, self.text)
+    }
 }
 
 /// Reads and resolves everything.
@@ -52,7 +70,10 @@ pub(crate) fn read(environment: &Environment) -> Reading {
     let dir = &environment.swanctl_dir;
     let (credentials, problems) = CredentialSet::from_files(dir, &conf.secrets);
     reading.wanted.credentials = credentials;
-    reading.unresolved.extend(problems);
+    let nowhere = |text| Unresolved { place: String::new(), text };
+    reading.unresolved.extend(problems.into_iter().map(nowhere));
+    let path = &environment.swanctl_conf;
+    reading.missing = (!path.exists()).then(|| format!("there is no {}", path.display()));
     reading.wanted.pools = conf.pools.iter().filter_map(pool_spec).collect();
     for from in &conf.authorities {
         match authority(from, environment) {
@@ -60,13 +81,17 @@ pub(crate) fn read(environment: &Environment) -> Reading {
                 reading.wanted.authorities.push(spec);
                 more.into_iter().for_each(|cert| reading.wanted.credentials.add_certificate(cert, true));
             }
-            Err(problem) => reading.unresolved.push(format!("{}: {problem}", from.origin)),
+            Err(text) => {
+                reading.unresolved.push(Unresolved { place: format!("{}: ", from.origin), text });
+            }
         }
     }
     for from in conf.connections {
         match map::connection(&from, dir, settings.replay_window) {
             Ok(conn) => reading.wanted.connections.push((Arc::new(from), Arc::new(conn))),
-            Err(problem) => reading.unresolved.push(format!("{}: {problem}", from.origin)),
+            Err(text) => {
+                reading.unresolved.push(Unresolved { place: format!("{}: ", from.origin), text });
+            }
         }
     }
     reading.wanted.settings = settings;
