@@ -241,7 +241,10 @@ fn refused_by_name_unless_it_asks_for_nothing() {
     for (keys, part) in [
         ("version = 1", "IKEv1 is obsolete"),
         ("aggressive = yes", "`aggressive` in `connections.c` is not served: it belongs to IKEv1"),
-        ("childless = force", "`childless = force` is not served"),
+        (
+            "childless = perhaps",
+            "`perhaps` is no value for `childless`: expected allow, prefer, force or never",
+        ),
         ("local { auth = eap-tls }", "`auth = eap-tls` is not served yet"),
         ("local { auth = xauth }", "XAuth belongs to IKEv1"),
         ("remote { revocation = strict }", "`revocation = strict` is not served yet"),
@@ -268,6 +271,7 @@ fn refused_by_name_unless_it_asks_for_nothing() {
         "dscp = 000000",
         "mediation = No",
         "childless = allow",
+        "childless = force",
         "ppk_required = no",
         "remote { revocation = relaxed }",
         "ocsp = reply",

@@ -268,8 +268,11 @@ impl Daemon for Handle {
         level: i8,
         sink: LineSink<'_>,
     ) -> Result<(), InitiateError> {
-        let (name, child) = (Arc::from(conn), child.map(Arc::from));
-        let command = move |tag| Command::Initiate { conn: Some(name), child, tag, trigger: None };
+        let (conn_name, child) = (Arc::from(conn), child.map(Arc::from));
+        let command = move |tag| match child {
+            None => Command::InitiateIke { conn: conn_name, tag },
+            child => Command::Initiate { conn: Some(conn_name), child, tag, trigger: None },
+        };
         self.follow(command, Some(conn.to_owned()), (wait, level), sink).map_err(|outcome| match outcome {
             Outcome::Timeout => InitiateError::Timeout,
             Outcome::Failed(sentence) => InitiateError::Failed(sentence),

@@ -44,6 +44,7 @@ pub(crate) fn connection(
         encap: from.encap,
         dpd_delay: from.dpd_delay,
         fragmentation: from.fragmentation,
+        childless: from.childless,
         send_certreq: from.send_certreq,
         send_cert: from.send_cert,
         keyingtries: from.keyingtries,

@@ -52,6 +52,14 @@ pub enum Command {
         /// The packet that met a trap (RFC 7296 §2.9).
         trigger: Option<PacketInfo>,
     },
+    /// Bring up the IKE_SA of a connection without children (RFC 6023), unless it is up. It stays when its last child
+    /// goes.
+    InitiateIke {
+        /// The connection.
+        conn: Arc<str>,
+        /// As in [`Self::Initiate`].
+        tag: u64,
+    },
     /// Delete an IKE_SA with its children.
     TerminateIke {
         /// Its unique id.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_crypto::{PrivateKey, Secret};
-pub use adit_ipsec::{ChildAction, Fragmentation, SendCert, Unique};
+pub use adit_ipsec::{ChildAction, Childless, Fragmentation, SendCert, Unique};
 use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
 use adit_pki::Certificate;
 
@@ -104,6 +104,8 @@ pub struct Connection {
     pub dpd_delay: Duration,
     /// RFC 7383.
     pub fragmentation: Fragmentation,
+    /// RFC 6023.
+    pub childless: Childless,
     /// Send CERTREQ payloads.
     pub send_certreq: bool,
     /// When to send our certificate.
@@ -143,6 +145,7 @@ impl Default for Connection {
             encap: false,
             dpd_delay: Duration::ZERO,
             fragmentation: Fragmentation::Yes,
+            childless: Childless::Allow,
             send_certreq: true,
             send_cert: SendCert::IfAsked,
             keyingtries: 1,

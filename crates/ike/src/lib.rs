@@ -34,8 +34,8 @@ mod view;
 pub use action::{Action, ActionId, Command, Completion, Leased, Path, Transmit, TransmitKind};
 pub use change::{Difference, Takes};
 pub use config::{
-    AuthMethod, ChildAction, ChildConfig, Config, Connection, Credentials, Fragmentation, HostSpec,
-    LocalAuth, RemoteAuth, SendCert, SharedSecret, Unique,
+    AuthMethod, ChildAction, ChildConfig, Childless, Config, Connection, Credentials, Fragmentation,
+    HostSpec, LocalAuth, RemoteAuth, SendCert, SharedSecret, Unique,
 };
 pub use endpoint::{Endpoint, RunningConfig, Stats};
 pub use event::{ChildKeysExport, Event, Group, IkeKeysExport};

@@ -237,6 +237,12 @@ pub enum Reason {
         /// The peer.
         remote: Identity,
     },
+    /// The peer does not announce that it takes IKE_SAs without a CHILD_SA.
+    ChildlessUnsupported,
+    /// The peer asks for an IKE_SA without a CHILD_SA.
+    ChildlessRefused,
+    /// The peer asks for a CHILD_SA within IKE_AUTH.
+    ChildRefused,
     // -- CHILD_SA ----------------------------------------------------------------------------------------------
     /// Selectors do not meet.
     TsUnacceptable {
@@ -374,6 +380,8 @@ impl Reason {
             Self::NoLease { .. } => NotifyType::INTERNAL_ADDRESS_FAILURE,
             Self::AddressNotAsked { .. } => NotifyType::FAILED_CP_REQUIRED,
             Self::InstallFailed { .. } | Self::TemporaryFailure => NotifyType::TEMPORARY_FAILURE,
+            // RFC 6023 §3; RFC 7296 §3.10.1: it also stands for what a policy rejects.
+            Self::ChildlessRefused | Self::ChildRefused => NotifyType::INVALID_SYNTAX,
             Self::Syntax { .. } | Self::BadKeyExchange { .. } => NotifyType::INVALID_SYNTAX,
             Self::UnsupportedCritical { .. } => NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
             Self::VersionRefused { .. } => NotifyType::INVALID_MAJOR_VERSION,
@@ -490,6 +498,15 @@ impl Reason {
             }
             Self::Duplicate { remote } => format!("'{remote}' has an IKE_SA already, and unique = keep"),
             Self::ReplacedByNew { remote } => format!("a newer IKE_SA of '{remote}' took its place"),
+            Self::ChildlessUnsupported => {
+                "the peer does not take an IKE_SA without a CHILD_SA (RFC 6023)".to_owned()
+            }
+            Self::ChildlessRefused => {
+                "the peer asks for an IKE_SA without a CHILD_SA, and childless = never".to_owned()
+            }
+            Self::ChildRefused => {
+                "the peer asks for a CHILD_SA together with the IKE_SA, and childless = force".to_owned()
+            }
             Self::TsUnacceptable { ours, theirs } if theirs.0.is_empty() && theirs.1.is_empty() => format!(
                 "the peer accepts none of our traffic selectors: we offered {} === {}",
                 List(&ours.0),
@@ -623,6 +640,11 @@ impl Reason {
             Self::ReplacedByNew { .. } => {
                 "Nothing, unless two peers share an identity: then give each its own."
             }
+            Self::ChildlessUnsupported => {
+                "Set childless = allow (or prefer) here and initiate a child; or allow it at the peer."
+            }
+            Self::ChildlessRefused => "Set childless = allow here, or initiate a child at the peer.",
+            Self::ChildRefused => "Set childless = allow here, or childless = prefer at the peer.",
             Self::TsUnacceptable { .. } => {
                 "Make local_ts here overlap remote_ts at the peer, and the other way round."
             }
@@ -696,6 +718,9 @@ impl Reason {
             Self::AuthFailedByPeer { .. } => "auth-failed-by-peer",
             Self::Duplicate { .. } => "duplicate",
             Self::ReplacedByNew { .. } => "replaced-by-new",
+            Self::ChildlessUnsupported => "childless-unsupported",
+            Self::ChildlessRefused => "childless-refused",
+            Self::ChildRefused => "child-refused",
             Self::TsUnacceptable { .. } => "ts-unacceptable",
             Self::NoLease { .. } => "no-lease",
             Self::AddressNotAsked { .. } => "address-not-asked",

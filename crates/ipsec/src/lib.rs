@@ -14,7 +14,7 @@ pub mod selector;
 
 pub use identity::{Identity, MatchQuality};
 pub use packet::{PacketInfo, parse_packet};
-pub use policy::{ChildAction, Fragmentation, SendCert, Unique};
+pub use policy::{ChildAction, Childless, Fragmentation, SendCert, Unique};
 pub use proposal::{Proposal, Protocol, Transform, TransformType, select_proposal};
 pub use sa::{ChildSa, Mode, SaKeys, TrapPolicy, Usage};
 pub use selector::{Selector, SelectorSpec, narrow};

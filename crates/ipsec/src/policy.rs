@@ -28,6 +28,20 @@ pub enum SendCert {
     IfAsked,
 }
 
+/// IKE_SAs that are made without a CHILD_SA (RFC 6023).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Childless {
+    /// Accepted from a peer; done by us only when an IKE_SA is wanted and no child.
+    #[default]
+    Allow,
+    /// Also done by us where the peer can; the children follow.
+    Prefer,
+    /// The only way, in either role.
+    Force,
+    /// Neither announced nor done.
+    Never,
+}
+
 /// What happens to an older IKE_SA between the same identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unique {

@@ -29,6 +29,7 @@
 //! | 34 | fragment accounting | `messages` |
 //! | 35 | the right kind of key, but a wrong one | `proofs` |
 //! | 37 | ESP: oversized packets, exhausted numbers | `esp` |
+//! | – | IKE_AUTH without a child, or with a part of one, where it must not be | `extensions` |
 //! | – | seeded mutation of valid exchanges inside the protection | `mutate` |
 //! | – | 20,000 spoofed first messages while an honest client connects | `flood` |
 //!
@@ -54,6 +55,7 @@ mod wire;
 
 mod eap;
 mod esp;
+mod extensions;
 mod flood;
 mod init;
 mod messages;

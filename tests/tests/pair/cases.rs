@@ -101,6 +101,19 @@ pub const CASES: &[Case] = &[
     }),
     case("behind NAT", Auth::Psk, Setup::behind_nat, floated),
     case(
+        "the child follows the IKE_SA",
+        Auth::Psk,
+        |s| {
+            s.road_warrior();
+            s.client.conn.childless = adit_ike::Childless::Prefer;
+        },
+        |pair| {
+            leased_both(pair);
+            assert!(clear_notifies(&pair.net.capture).contains(&NotifyType::CHILDLESS_IKEV2_SUPPORTED));
+            assert_eq!(count(&pair.net.capture, ExchangeType::CREATE_CHILD_SA, End::Client), 1);
+        },
+    ),
+    case(
         "NAT pretended",
         Auth::Psk,
         |s| s.client.conn.encap = true,

@@ -107,6 +107,7 @@ impl Host {
 
     pub fn command(&mut self, now: u64, command: Command) {
         if let Command::Initiate { tag, .. }
+        | Command::InitiateIke { tag, .. }
         | Command::TerminateIke { tag, .. }
         | Command::TerminateChild { tag, .. } = &command
             && *tag != 0
@@ -354,6 +355,15 @@ impl Host {
             Event::Outcome { tag, result } if *tag == wanted => Some(result),
             _ => None,
         })
+    }
+
+    /// The messages that it read, as its log describes them: `IKE_AUTH request 1 [ … ]`.
+    pub fn read(&self) -> Vec<String> {
+        let texts = self.events.iter().filter_map(|(_, event)| match event {
+            Event::Log { text, .. } => text.strip_prefix("parsed "),
+            _ => None,
+        });
+        texts.map(str::to_owned).collect()
     }
 
     /// Labels of every failure it told of.

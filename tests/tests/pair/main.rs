@@ -14,6 +14,7 @@
 //! those only who are there.
 
 mod cases;
+mod childless;
 mod collisions;
 mod failures;
 mod host;

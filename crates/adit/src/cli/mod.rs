@@ -41,6 +41,9 @@ enum Command {
     Up {
         /// A child, a connection (all its children), or connection/child.
         name: String,
+        /// Only the IKE_SA of a connection, without its children (RFC 6023).
+        #[arg(long)]
+        ike_only: bool,
         #[command(flatten)]
         how: How,
     },
@@ -137,7 +140,7 @@ pub fn run() -> ExitCode {
     let uri = cli.uri.as_deref();
     let outcome = match cli.command {
         Command::Status { json } => status::run(uri, json),
-        Command::Up { name, how } => tunnel::up(uri, &name, &how),
+        Command::Up { name, ike_only, how } => tunnel::up(uri, &name, ike_only, &how),
         Command::Down { name, force, how } => tunnel::down(uri, &name, force, &how),
         Command::Check { against_running: true, json, .. } => plan::against_running(uri, json),
         Command::Reload { json } => plan::reload(uri, json),

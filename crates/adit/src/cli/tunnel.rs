@@ -17,13 +17,17 @@ struct Meant<'a> {
     whole: bool,
 }
 
-pub(super) fn up(uri: Option<&str>, name: &str, how: &How) -> Outcome {
+pub(super) fn up(uri: Option<&str>, name: &str, ike_only: bool, how: &How) -> Outcome {
     let mut client = daemon::connect(uri)?;
     let loaded = loaded(&mut client)?;
     let meant = resolve(&loaded, name).map_err(Failure::No)?;
-    if meant.children.is_empty() {
+    if ike_only && !meant.whole {
+        return Err(Failure::No(format!("'{name}' is a child; --ike-only wants a connection")));
+    }
+    if ike_only || meant.children.is_empty() {
         order(&mut client, "initiate", Message::new().kv("ike", meant.conn), how)?;
         show::print(&format!("{} is up\n", show::plain(meant.conn)));
+        return Ok(());
     }
     for child in meant.children {
         let request = Message::new().kv("child", child).kv("ike", meant.conn);

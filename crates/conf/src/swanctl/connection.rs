@@ -53,7 +53,16 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
             ],
             Fragmentation::Yes,
         ),
-        childless: childless(&mut fields),
+        childless: fields.word(
+            "childless",
+            &[
+                ("allow", Childless::Allow),
+                ("prefer", Childless::Prefer),
+                ("force", Childless::Force),
+                ("never", Childless::Never),
+            ],
+            Childless::Allow,
+        ),
         send_certreq: fields.bool("send_certreq", true),
         send_cert: fields.word(
             "send_cert",
@@ -98,19 +107,6 @@ fn version(fields: &mut Fields<'_>) -> u8 {
             0
         }
     }
-}
-
-fn childless(fields: &mut Fields<'_>) -> Childless {
-    let words = [("allow", true), ("prefer", false), ("force", false), ("never", false)];
-    if !fields.word("childless", &words, true) {
-        let value = fields.section.value("childless");
-        let message = format!(
-            "`childless = {}` is not served: an IKE_SA without a child (RFC 6023) is accepted, but not asked for or refused",
-            value.and_then(|value| value.as_str()).unwrap_or("")
-        );
-        fields.complain("childless", value.and_then(|value| value.span()), message);
-    }
-    Childless::Allow
 }
 
 fn port(fields: &mut Fields<'_>, key: &str) -> u16 {

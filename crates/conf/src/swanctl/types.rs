@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
 
-pub use adit_ipsec::{ChildAction as Action, Fragmentation, SendCert, Unique};
+pub use adit_ipsec::{ChildAction as Action, Childless, Fragmentation, SendCert, Unique};
 use zeroize::Zeroizing;
 
 /// A whole swanctl.conf.
@@ -100,14 +100,6 @@ pub struct Connection {
     pub remote: Vec<AuthRound>,
     /// The children.
     pub children: Vec<Child>,
-}
-
-/// `childless`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Childless {
-    /// Accepted from a peer, not used by us.
-    #[default]
-    Allow,
 }
 
 /// One `local…` or `remote…` section.

@@ -23,6 +23,7 @@ impl Core {
             Command::Initiate { conn, child, tag, trigger } => {
                 self.initiate(conn.as_deref(), child.as_deref(), tag, trigger);
             }
+            Command::InitiateIke { conn, tag } => self.initiate_ike(&conn, tag),
             Command::TerminateIke { id, force, tag } => {
                 let found = self.with(id, |sa, core| {
                     sa.terminate_tags.push(tag);
@@ -120,9 +121,33 @@ impl Core {
         self.grant(&connection, wishes);
     }
 
-    /// Puts wishes onto an IKE_SA of that connection, a new one if there is none.
-    fn grant(&mut self, connection: &Arc<Connection>, wishes: Vec<Wish>) {
-        let ids: Vec<u32> = self.by_conn.get(&connection.name).into_iter().flatten().copied().collect();
+    fn initiate_ike(&mut self, name: &str, tag: u64) {
+        if self.shutdown.is_some() {
+            return self.outcome(&[tag], Err(Reason::Shutdown));
+        }
+        let found = self.config.connections.iter().find(|it| &*it.name == name).cloned();
+        let Some(connection) = found else {
+            return self.outcome(&[tag], Err(Reason::NoSuchConnection { name: name.to_owned() }));
+        };
+        let Some(id) = self.usable_ike(&connection) else {
+            let sa = IkeSa::initiate_as(self, connection, |sa| {
+                sa.stands_alone = true;
+                sa.up_tags.push(tag);
+            });
+            return self.adopt(sa);
+        };
+        self.with(id, |sa, core| {
+            sa.stands_alone = true;
+            if sa.is_established() {
+                core.outcome(&[tag], Ok(()));
+            } else {
+                sa.up_tags.push(tag);
+            }
+        });
+    }
+
+    /// An IKE_SA of that connection that can take children, now or soon.
+    fn usable_ike(&self, connection: &Connection) -> Option<u32> {
         let usable = |sa: &&u32| {
             self.sas.get(sa).is_some_and(|sa| {
                 let leaving = matches!(sa.active, Active::DeleteIke)
@@ -132,7 +157,12 @@ impl Core {
                 same && ((sa.is_established() && !leaving) || sa.is_connecting())
             })
         };
-        let Some(id) = ids.iter().find(usable).copied() else {
+        self.by_conn.get(&connection.name).into_iter().flatten().find(usable).copied()
+    }
+
+    /// Puts wishes onto an IKE_SA of that connection, a new one if there is none.
+    fn grant(&mut self, connection: &Arc<Connection>, wishes: Vec<Wish>) {
+        let Some(id) = self.usable_ike(connection) else {
             let sa = IkeSa::initiate(self, Arc::clone(connection), wishes);
             self.adopt(sa);
             return;

@@ -112,7 +112,9 @@ impl IkeSa {
             AuthMethod::Eap => {}
         }
         payloads.extend(config_payload::request(&self.conn.vips));
-        let next = self.queue.iter().position(|task| matches!(task, Task::Child(_)));
+        let childless = self.goes_childless()?;
+        let wanted = |task: &Task| !childless && matches!(task, Task::Child(_));
+        let next = self.queue.iter().position(wanted);
         if let Some(Task::Child(wish)) = next.and_then(|at| self.queue.remove(at)) {
             log!(core, Ike, 0, self, "establishing CHILD_SA {}", wish.config.name);
             let offer = self.make_offer(core, wish, None, true)?;
@@ -309,6 +311,7 @@ impl IkeSa {
             self.take_addresses(core, &attributes);
         }
         let Some(offer) = auth.offer else {
+            self.childless_is_up(core, &message);
             self.pump(core);
             return;
         };

@@ -38,11 +38,14 @@ pub(crate) struct AuthR {
     /// CFG_REQUEST.
     wants: Option<Vec<(u16, Vec<u8>)>>,
     initial_contact: bool,
+    /// IKE_SA_INIT said that a child need not come along (RFC 6023).
+    childless: bool,
 }
 
 impl AuthR {
-    pub(crate) fn new(transcript: Transcript) -> Self {
-        Self { transcript, step: RStep::First, id_i: None, child: None, wants: None, initial_contact: false }
+    pub(crate) fn new(transcript: Transcript, childless: bool) -> Self {
+        let step = RStep::First;
+        Self { transcript, step, id_i: None, child: None, wants: None, initial_contact: false, childless }
     }
 }
 
@@ -116,6 +119,7 @@ impl IkeSa {
         if let Some(asked) = message.cert_requests() {
             auth.transcript.cert_request = Some(asked);
         }
+        self.admits_child(auth.childless, &message)?;
         auth.child = ChildRequest::take(&mut message);
         auth.wants = message.config(ConfigKind::Request);
         auth.initial_contact = message.has_notify(NotifyType::INITIAL_CONTACT);

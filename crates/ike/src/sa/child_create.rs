@@ -420,7 +420,7 @@ impl IkeSa {
     /// An IKE_SA that we made for a child, and that has none and awaits none, goes again.
     pub(crate) fn close_if_useless(&mut self, core: &mut Core) {
         let more = self.queue.iter().any(|task| matches!(task, Task::Child(_)));
-        if !self.is_established() || !self.children.is_empty() || more {
+        if !self.is_established() || !self.children.is_empty() || more || self.stands_alone {
             return;
         }
         if self.initiator || core.settings.close_ike_on_child_failure {

@@ -59,7 +59,7 @@ impl IkeSa {
 
     /// Outcomes of everything that waits for this IKE_SA.
     fn settle_tags(&mut self, core: &mut Core, reason: &Reason) {
-        let mut tags = Vec::new();
+        let mut tags = std::mem::take(&mut self.up_tags);
         let mut offers = Vec::new();
         if let Phase::AuthI(auth) = &mut self.phase {
             offers.extend(auth.take_offer());

@@ -18,6 +18,8 @@ impl IkeSa {
         self.set_lifetimes(core);
         self.start_idle_timers(core);
         core.event(Event::IkeEstablished { id: self.id });
+        let tags = std::mem::take(&mut self.up_tags);
+        core.outcome(&tags, Ok(()));
     }
 
     /// Rekeying, reauthentication and the end, from the configuration.

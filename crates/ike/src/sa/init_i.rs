@@ -265,6 +265,8 @@ impl IkeSa {
             .map_err(crypto)?;
         let auth_keys = self.use_keys(core, suite, keys)?;
         self.peer_fragments = message.has_notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+        self.peer_childless = self.conn.childless != crate::config::Childless::Never
+            && message.has_notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED);
         Ok(Transcript {
             init_request: init.request.clone(),
             init_response: bytes.to_vec(),

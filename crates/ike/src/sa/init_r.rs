@@ -10,6 +10,7 @@ use crate::action::Path;
 use crate::config::Connection;
 use crate::core::{Core, log};
 use crate::reason::Reason;
+use crate::sa::childless::announcement;
 use crate::sa::init_i::{Transcript, announcements, nonce_fits, peer_hashes, syntax};
 use crate::sa::message::{invalid_ke, offer};
 use crate::sa::proposals::choose;
@@ -153,6 +154,9 @@ impl InitRequest<'_> {
             payloads.push(request);
         }
         payloads.extend(announcements(sa.conn.fragmentation));
+        let childless = announcement(sa.conn.childless);
+        let announced = childless.is_some();
+        payloads.extend(childless);
         log!(
             core,
             Enc,
@@ -177,7 +181,7 @@ impl InitRequest<'_> {
             peer_hashes: peer_hashes(&self.rest),
             cert_request: self.rest.cert_requests(),
         };
-        sa.phase = Phase::AuthR(Box::new(AuthR::new(transcript)));
+        sa.phase = Phase::AuthR(Box::new(AuthR::new(transcript, announced)));
         Ok(sa)
     }
 }

@@ -10,6 +10,7 @@ mod certs;
 mod child;
 pub(crate) mod child_create;
 mod child_install;
+mod childless;
 mod close;
 mod collision;
 mod config_payload;
@@ -196,6 +197,10 @@ pub(crate) struct IkeSa {
     pub nat: Nat,
     /// The peer announced RFC 7383.
     pub peer_fragments: bool,
+    /// As initiator: the responder announced RFC 6023.
+    pub peer_childless: bool,
+    /// It was asked for without children: it stays when it has none.
+    pub stands_alone: bool,
     pub window: Window,
     pub active: Active,
     pub passive: Option<Box<Passive>>,
@@ -228,6 +233,8 @@ pub(crate) struct IkeSa {
     /// Attempts of the whole initiation, see `keyingtries`.
     pub tries: u32,
     pub terminate_tags: Vec<u64>,
+    /// Of commands that wait for it to be established.
+    pub up_tags: Vec<u64>,
     /// Index key in `Core::init_requests`.
     pub init_digest: Option<[u8; 20]>,
     /// Index key in `Core::by_peer`.
@@ -260,6 +267,8 @@ impl IkeSa {
             remote_eap_id: None,
             nat: Nat::default(),
             peer_fragments: false,
+            peer_childless: false,
+            stands_alone: false,
             window: Window::default(),
             active: Active::None,
             passive: None,
@@ -286,6 +295,7 @@ impl IkeSa {
             usage_idle: None,
             tries: 0,
             terminate_tags: Vec::new(),
+            up_tags: Vec::new(),
             init_digest: None,
             peer_key: None,
             half_open_ip: None,

@@ -22,11 +22,20 @@ fn unspecified(port: u16) -> SocketAddr {
 impl IkeSa {
     /// A new IKE_SA as initiator; its first question is asked at once.
     pub(crate) fn initiate(core: &mut Core, conn: Arc<Connection>, wishes: Vec<Wish>) -> Box<Self> {
+        Self::initiate_as(core, conn, |sa| sa.queue.extend(wishes.into_iter().map(Task::Child)))
+    }
+
+    /// The same for one that `prepare` makes what it is to be.
+    pub(crate) fn initiate_as(
+        core: &mut Core,
+        conn: Arc<Connection>,
+        prepare: impl FnOnce(&mut Self),
+    ) -> Box<Self> {
         let path = Path { local: unspecified(conn.local_port), remote: unspecified(conn.remote_port) };
         let id = core.next_sa_id();
         let mut sa = Box::new(Self::new(id, conn, true, path, core.now));
         sa.spi_i = core.new_ike_spi();
-        sa.queue.extend(wishes.into_iter().map(Task::Child));
+        prepare(&mut sa);
         sa.restart(core);
         sa
     }
