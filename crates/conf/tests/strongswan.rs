@@ -175,3 +175,30 @@ fn shipped_files_are_quiet() {
             .contains("`secret` in `charon.plugins.eap-radius` is not served")
     );
 }
+
+#[test]
+fn redirects() {
+    use adit_ipsec::RedirectStage;
+    let (conf, diagnostics) = read(
+        "charon { follow_redirects = no }
+         adit { redirect { gateway = gw2.example.net\n stage = auth\n grace = 5m } }",
+    );
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    assert!(!conf.follow_redirects);
+    let redirect = conf.adit.redirect;
+    assert_eq!(redirect.gateway, Some("gw2.example.net".parse().unwrap()));
+    assert_eq!((redirect.stage, redirect.grace), (RedirectStage::Auth, Duration::from_secs(300)));
+    for (text, part) in [
+        (
+            "adit { redirect { gateway = 0.0.0.0 } }",
+            "`0.0.0.0` is no value for `gateway`: expected an address or",
+        ),
+        ("adit { redirect { stage = later } }", "`later` is no value for `stage`: expected init or auth"),
+        ("adit { redirect { gatway = 192.0.2.1 } }", "did you mean `gateway`?"),
+        ("adit { redirekt { } }", "unknown section `redirekt` in `adit`; did you mean `redirect`?"),
+        ("adit { redirect = 192.0.2.1 }", "unknown key `redirect` in `adit`"),
+    ] {
+        let told = lines(text);
+        assert!(told.iter().any(|line| line.contains(part)), "{text}: {told:?}");
+    }
+}

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use adit_conf::swanctl::{Connection, Pool};
 use adit_ike::{Command, Reason};
+use adit_ipsec::GatewayId;
 use adit_pki::Certificate;
 
 use crate::control::{
@@ -295,6 +296,16 @@ impl Daemon for Handle {
             Outcome::Timeout => {
                 "the peer has not answered in time; the SA goes when it does or is given up".into()
             }
+            Outcome::Failed(sentence) => sentence,
+        })
+    }
+
+    fn redirect(&self, ike: u32, gateway: &GatewayId) -> Result<(), String> {
+        let gateway = gateway.clone();
+        let command = move |tag| Command::Redirect { id: ike, gateway, tag };
+        // The outcome is there at once: the client's own answer is not waited for.
+        self.follow(command, None, (Wait::Forever, -1), &mut |_| true).map_err(|outcome| match outcome {
+            Outcome::Timeout => GONE.to_owned(),
             Outcome::Failed(sentence) => sentence,
         })
     }

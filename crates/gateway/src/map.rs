@@ -104,7 +104,7 @@ fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
 }
 
 /// `%any`, an address, a CIDR, a range or a DNS name.
-fn host(text: &str) -> Option<ike::HostSpec> {
+pub(crate) fn host(text: &str) -> Option<ike::HostSpec> {
     let text = text.trim();
     if text.is_empty() || text == "%any" || text == "%any4" || text == "%any6" {
         return Some(ike::HostSpec::Any);
@@ -134,6 +134,7 @@ fn host(text: &str) -> Option<ike::HostSpec> {
 
 /// strongswan.conf's part of the protocol's settings.
 pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
+    let redirect = &from.adit.redirect;
     let protected = |value: u32| if from.dos_protection { value } else { 0 };
     ike::Settings {
         retransmit_timeout: from.retransmit_timeout,
@@ -155,6 +156,9 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         make_before_break: from.make_before_break,
         prefer_configured_proposals: from.prefer_configured_proposals,
         rsa_pss: from.rsa_pss,
+        follow_redirects: from.follow_redirects,
+        redirect: redirect.gateway.clone().map(|gateway| ike::Redirect { gateway, stage: redirect.stage }),
+        redirect_grace: redirect.grace,
         initiator_only: from.initiator_only,
         close_ike_on_child_failure: from.close_ike_on_child_failure,
         export_keys: from.save_keys.exports_ike() || from.save_keys.exports_esp(),

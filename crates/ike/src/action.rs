@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use adit_ipsec::{ChildSa, Identity, PacketInfo, Usage};
+use adit_ipsec::{ChildSa, GatewayId, Identity, PacketInfo, Usage};
 
 use crate::config::Config;
 
@@ -73,6 +73,15 @@ pub enum Command {
     TerminateChild {
         /// Its unique id.
         id: u32,
+        /// As in [`Self::Initiate`].
+        tag: u64,
+    },
+    /// Send the client of an IKE_SA to another gateway (RFC 5685). The outcome says whether that can be done.
+    Redirect {
+        /// Its unique id.
+        id: u32,
+        /// The other gateway.
+        gateway: GatewayId,
         /// As in [`Self::Initiate`].
         tag: u64,
     },

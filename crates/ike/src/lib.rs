@@ -40,7 +40,7 @@ pub use config::{
 pub use endpoint::{Endpoint, RunningConfig, Stats};
 pub use event::{ChildKeysExport, Event, Group, IkeKeysExport};
 pub use reason::Reason;
-pub use settings::{LogLevels, Settings};
+pub use settings::{LogLevels, Redirect, Settings};
 pub use time::Instant;
 pub use view::{ChildSaView, ChildState, IkeSaView, IkeState, Snapshot};
 

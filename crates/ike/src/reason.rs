@@ -95,6 +95,18 @@ pub enum Reason {
     },
     /// Half-open for too long: the peer did not go on with the handshake.
     HalfOpenTimeout,
+    /// Gateways send us about (RFC 5685 §7).
+    TooManyRedirects {
+        /// Where the last one would have us go.
+        gateway: String,
+    },
+    /// The peer of that SA does not follow redirects, or is none that may be sent elsewhere.
+    RedirectUnsupported {
+        /// The IKE_SA.
+        id: u32,
+    },
+    /// The peer was sent to another gateway and had its time.
+    Redirected,
     // -- authentication ----------------------------------------------------------------------------------------
     /// No connection accepts this pair of identities.
     NoPeerConfig {
@@ -434,6 +446,13 @@ impl Reason {
             }
             Self::BadKeyExchange { detail } => format!("the key exchange failed: {detail}"),
             Self::HalfOpenTimeout => "the peer did not complete the handshake in time".to_owned(),
+            Self::TooManyRedirects { gateway } => {
+                format!("the gateways send us about: this was the sixth redirect within 300 s, to {gateway}")
+            }
+            Self::RedirectUnsupported { id } => {
+                format!("the peer of IKE_SA {id} does not follow redirects, or is not our client")
+            }
+            Self::Redirected => "its peer was sent to another gateway".to_owned(),
             Self::NoPeerConfig { local, remote, method, accepted } => format!(
                 "no connection accepts the peer '{remote}' with {method} for our identity '{local}'; between these \
                  addresses we accept: {}",
@@ -590,6 +609,10 @@ impl Reason {
                 "Look at the peer's log: it stopped. Large IKE_AUTH messages may not get through; enable fragmentation \
                  at the peer."
             }
+            Self::TooManyRedirects { .. } => {
+                "Look at the redirect rules of the gateways; they go round in circles."
+            }
+            Self::RedirectUnsupported { .. } => "Terminate the IKE_SA instead.",
             Self::NoPeerConfig { .. } => {
                 "Make remote.id and remote.auth here fit what the peer sends, or local.id at the peer."
             }
@@ -674,6 +697,7 @@ impl Reason {
             | Self::Terminated
             | Self::IkeClosed
             | Self::Reauthenticated
+            | Self::Redirected
             | Self::Shutdown => "Nothing.",
         }
     }
@@ -696,6 +720,9 @@ impl Reason {
             Self::VersionRefused { .. } => "version-refused",
             Self::BadKeyExchange { .. } => "bad-key-exchange",
             Self::HalfOpenTimeout => "half-open-timeout",
+            Self::TooManyRedirects { .. } => "too-many-redirects",
+            Self::RedirectUnsupported { .. } => "redirect-unsupported",
+            Self::Redirected => "redirected",
             Self::NoPeerConfig { .. } => "no-peer-config",
             Self::IdentityMismatch { .. } => "identity-mismatch",
             Self::IdentityNotCertified { .. } => "identity-not-certified",

@@ -2,7 +2,18 @@
 
 use std::time::Duration;
 
+use adit_ipsec::{GatewayId, RedirectStage};
+
 use crate::event::Group;
+
+/// Where clients are sent, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// The other gateway.
+    pub gateway: GatewayId,
+    /// At which point of the handshake.
+    pub stage: RedirectStage,
+}
 
 /// Endpoint-wide settings; the names are those of strongswan.conf.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +64,12 @@ pub struct Settings {
     pub rsa_pss: bool,
     /// Refuse to be responder.
     pub initiator_only: bool,
+    /// Follow a gateway that sends us to another one (RFC 5685).
+    pub follow_redirects: bool,
+    /// Send clients to another gateway.
+    pub redirect: Option<Redirect>,
+    /// When an IKE_SA whose client was sent elsewhere is deleted, if the client does not do it; zero = never.
+    pub redirect_grace: Duration,
     /// Levels up to which log events are made.
     pub log_levels: LogLevels,
     /// Emit [`Event::IkeKeys`](crate::Event::IkeKeys) and [`Event::ChildKeys`](crate::Event::ChildKeys).
@@ -85,6 +102,9 @@ impl Default for Settings {
             close_ike_on_child_failure: false,
             rsa_pss: false,
             initiator_only: false,
+            follow_redirects: true,
+            redirect: None,
+            redirect_grace: Duration::from_secs(60),
             log_levels: LogLevels::default(),
             export_keys: false,
         }

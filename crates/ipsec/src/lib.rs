@@ -4,6 +4,7 @@
 //! crate speaks in. Nothing here does I/O, keeps state, or knows a cipher: algorithms are numbers with names.
 
 pub mod dn;
+pub mod gateway;
 pub mod identity;
 pub mod names;
 pub mod packet;
@@ -12,9 +13,10 @@ pub mod proposal;
 pub mod sa;
 pub mod selector;
 
+pub use gateway::GatewayId;
 pub use identity::{Identity, MatchQuality};
 pub use packet::{PacketInfo, parse_packet};
-pub use policy::{ChildAction, Childless, Fragmentation, SendCert, Unique};
+pub use policy::{ChildAction, Childless, Fragmentation, RedirectStage, SendCert, Unique};
 pub use proposal::{Proposal, Protocol, Transform, TransformType, select_proposal};
 pub use sa::{ChildSa, Mode, SaKeys, TrapPolicy, Usage};
 pub use selector::{Selector, SelectorSpec, narrow};

@@ -42,6 +42,16 @@ pub enum Childless {
     Never,
 }
 
+/// When clients are sent to another gateway (RFC 5685).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RedirectStage {
+    /// Before anybody has proved anything: it costs least.
+    #[default]
+    Init,
+    /// When both ends have proved themselves.
+    Auth,
+}
+
 /// What happens to an older IKE_SA between the same identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unique {

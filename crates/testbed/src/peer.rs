@@ -98,13 +98,14 @@ impl Peer {
              {{\n      load = yes\n      ike = yes\n      esp = yes\n      wireshark_keys = {}\n    }}\n{}  }}\n  filelog {{\n    \
              main {{\n      path = {}\n      default = 1\n      flush_line = yes\n      append = yes\n      ike_name = \
              yes\n      time_format = %H:%M:%S\n    }}\n  }}\n}}\ncharon-systemd {{\n  journal {{\n    default = -1\n  \
-             }}\n}}\nadit {{\n  dataplane = userspace\n}}\n",
+             }}\n}}\nadit {{\n  dataplane = userspace\n{}}}\n",
             conf.charon,
             at("vici"),
             at("resolv.conf"),
             at("keys"),
             conf.plugins,
             at("daemon.log"),
+            conf.adit,
         )
     }
 

@@ -82,6 +82,8 @@ pub struct Conf {
     pub charon: String,
     /// Settings within `charon.plugins { }`, verbatim lines.
     pub plugins: String,
+    /// Settings within `adit { }`, verbatim lines; strongSwan does not read them.
+    pub adit: String,
     /// End entity certificate and key.
     pub entity: Option<Entity>,
     /// Trusted authorities, PEM.

@@ -108,6 +108,7 @@ impl Host {
     pub fn command(&mut self, now: u64, command: Command) {
         if let Command::Initiate { tag, .. }
         | Command::InitiateIke { tag, .. }
+        | Command::Redirect { tag, .. }
         | Command::TerminateIke { tag, .. }
         | Command::TerminateChild { tag, .. } = &command
             && *tag != 0

@@ -23,6 +23,7 @@ mod lifecycle;
 mod net;
 mod pair;
 mod pki;
+mod redirect;
 mod rekey_table;
 mod setup;
 mod storm;

@@ -56,7 +56,7 @@ pub const STRONGSWAN: &[Key] = &[
     ignored("check_current_path", "paths are not probed yet"),
     ignored("prefer_best_path", "paths are not compared yet"),
     ignored("prefer_temporary_addrs", "the host's source address selection is used"),
-    refused("follow_redirects", "IKE redirects (RFC 5685) are not followed yet", YES),
+    served("follow_redirects"),
     served("replay_window"),
     ignored("multiple_authentication", "one round of authentication is served"),
     refused("force_eap_only_authentication", "the gateway always proves itself by key or certificate", NO),

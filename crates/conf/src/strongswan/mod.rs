@@ -12,6 +12,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use adit_ipsec::RedirectStage;
+
 use crate::diag::{Diagnostic, dedup};
 use crate::nearest;
 use crate::schema::{self, STRONGSWAN, Scope};
@@ -37,6 +39,7 @@ const OTHERS: [&str; 11] = [
     "manager",
 ];
 const ADIT_KEYS: [&str; 3] = ["dataplane", "tun", "mtu"];
+const REDIRECT_KEYS: [&str; 3] = ["gateway", "stage", "grace"];
 
 /// Reads the daemon's settings. The configuration holds what could be read; it is to be applied only if no diagnostic
 /// is an error.
@@ -182,6 +185,7 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
         prefer_configured_proposals: f.bool("prefer_configured_proposals", d.prefer_configured_proposals),
         replay_window: number(&mut f, "replay_window", d.replay_window),
         rsa_pss: f.bool("rsa_pss", d.rsa_pss),
+        follow_redirects: f.bool("follow_redirects", d.follow_redirects),
         install_routes: f.bool("install_routes", d.install_routes),
         routing_table: number(&mut f, "routing_table", d.routing_table),
         routing_table_prio: number(&mut f, "routing_table_prio", d.routing_table_prio),
@@ -292,18 +296,49 @@ fn attributes(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> Vec<(u16,
     out
 }
 
-fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
+/// Complains about keys and sections that our own section `place` does not have.
+fn check_own(
+    place: &str,
+    section: &Section,
+    keys: &[&str],
+    sections: &[&str],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     for entry in section.entries() {
         let name = entry.name.as_str();
-        if !ADIT_KEYS.contains(&name) || matches!(entry.item, Item::Section(_)) {
-            let near = nearest(name, ADIT_KEYS).map(|near| format!("did you mean `{near}`?"));
-            let kind = if matches!(entry.item, Item::Section(_)) { "section" } else { "key" };
-            diagnostics.push(
-                Diagnostic::error(entry.span.as_ref(), format!("unknown {kind} `{name}` in `adit`"))
-                    .with_help_opt(near),
-            );
+        let (kind, known) = match entry.item {
+            Item::Section(_) => ("section", sections),
+            Item::Value(_) => ("key", keys),
+        };
+        if known.contains(&name) {
+            continue;
         }
+        let all = keys.iter().chain(sections).copied();
+        let near = nearest(name, all).map(|near| format!("did you mean `{near}`?"));
+        let message = format!("unknown {kind} `{name}` in `{place}`");
+        diagnostics.push(Diagnostic::error(entry.span.as_ref(), message).with_help_opt(near));
     }
+}
+
+fn redirect(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> RedirectConf {
+    check_own("adit.redirect", section, &REDIRECT_KEYS, &[], diagnostics);
+    let mut fields = Fields::new(section, diagnostics);
+    let default = RedirectConf::default();
+    RedirectConf {
+        gateway: fields.parsed("gateway", "an address or a host name", |text| text.parse().ok()),
+        stage: fields.word(
+            "stage",
+            &[("init", RedirectStage::Init), ("auth", RedirectStage::Auth)],
+            default.stage,
+        ),
+        grace: fields.time("grace", default.grace),
+    }
+}
+
+fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
+    check_own("adit", section, &ADIT_KEYS, &["redirect"], diagnostics);
+    let redirect =
+        section.section("redirect").map(|section| redirect(section, diagnostics)).unwrap_or_default();
     let mut fields = Fields::new(section, diagnostics);
     let default = AditConf::default();
     AditConf {
@@ -330,5 +365,6 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             })
             .and_then(|mtu| u32::try_from(mtu).ok())
             .filter(|mtu| *mtu != 0),
+        redirect,
     }
 }

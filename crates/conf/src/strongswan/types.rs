@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use adit_ipsec::{GatewayId, RedirectStage};
+
 /// What strongswan.conf says to the daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StrongswanConf {
@@ -107,6 +109,8 @@ pub struct StrongswanConf {
     pub raw_esp: bool,
     /// Let a peer's tunnel cover the peer's own address in the userspace data plane.
     pub allow_peer_ts: bool,
+    /// Follow a gateway that sends us to another one (RFC 5685).
+    pub follow_redirects: bool,
     /// Our own section.
     pub adit: AditConf,
 }
@@ -164,6 +168,7 @@ impl Default for StrongswanConf {
             use_ipv6: true,
             raw_esp: false,
             allow_peer_ts: false,
+            follow_redirects: true,
             adit: AditConf::default(),
         }
     }
@@ -284,11 +289,36 @@ pub struct AditConf {
     pub tun: String,
     /// Its MTU; `None` (written 0) = computed from the path.
     pub mtu: Option<u32>,
+    /// The section `redirect`.
+    pub redirect: RedirectConf,
+}
+
+/// `adit.redirect`: clients are sent to another gateway (RFC 5685).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectConf {
+    /// Where new ones are sent; `None` = they stay.
+    pub gateway: Option<GatewayId>,
+    /// When.
+    pub stage: RedirectStage,
+    /// How long the IKE_SA of one that was sent elsewhere is kept, should the client not delete it; zero = until it
+    /// does.
+    pub grace: Duration,
+}
+
+impl Default for RedirectConf {
+    fn default() -> Self {
+        Self { gateway: None, stage: RedirectStage::Init, grace: Duration::from_secs(60) }
+    }
 }
 
 impl Default for AditConf {
     fn default() -> Self {
-        Self { dataplane: DataplaneKind::Auto, tun: "adit0".to_owned(), mtu: None }
+        Self {
+            dataplane: DataplaneKind::Auto,
+            tun: "adit0".to_owned(),
+            mtu: None,
+            redirect: RedirectConf::default(),
+        }
     }
 }
 

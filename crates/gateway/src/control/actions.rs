@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use adit_ipsec::{Identity, MatchQuality};
 use adit_vici::{EventSink, Message};
+
+use crate::map;
 
 use super::{Daemon, InitiateError, LogLine, SaFilter, Target, Wait, each_sa, events};
 
@@ -126,14 +129,43 @@ pub(super) fn rekey(daemon: &dyn Daemon, message: &Message) -> Message {
         .opt("errmsg", errmsg)
 }
 
-pub(super) fn redirect(message: &Message) -> Message {
-    if !message.has("gateway") {
-        return Message::failure("missing target gateway");
-    }
+pub(super) fn redirect(daemon: &dyn Daemon, message: &Message) -> Message {
+    let Some(gateway) = message.get_str("gateway") else { return Message::failure("missing target gateway") };
+    let Ok(gateway) = gateway.parse() else { return Message::failure("unsupported gateway identity") };
     if !["ike", "ike-id", "peer-ip", "peer-id"].iter().any(|key| message.has(key)) {
         return Message::failure("missing redirect selector");
     }
-    Message::failure("redirecting peers (RFC 5685) is not served yet; terminate their IKE_SAs instead")
+    let hosts = match message.get_str("peer-ip").map(|text| (text, map::host(text))) {
+        None => None,
+        Some((_, Some(hosts))) => Some(hosts),
+        Some((text, None)) => return Message::failure(format_args!("'{text}' is no address, CIDR or range")),
+    };
+    let peer = match message.get_str("peer-id").map(|text| (text, Identity::parse(text))) {
+        None => None,
+        Some((_, Ok(pattern))) => Some(pattern),
+        Some((text, Err(_))) => return Message::failure(format_args!("'{text}' is no identity")),
+    };
+    let fits = |text: &str| {
+        let id = Identity::parse(text).ok();
+        peer.as_ref().is_none_or(|pattern| id.is_some_and(|id| pattern.matches(&id) != MatchQuality::None))
+    };
+    let filter =
+        SaFilter { ike: message.get_str("ike").map(str::to_owned), ike_id: message.get_number("ike-id") };
+    let mut matching = Vec::new();
+    each_sa(daemon, &filter, |sa| {
+        let from_there = hosts.as_ref().is_none_or(|hosts| hosts.quality(sa.remote.ip()) > 0);
+        if from_there && (fits(&sa.remote_id) || sa.remote_eap_id.as_deref().is_some_and(fits)) {
+            matching.push(sa.id);
+        }
+        true
+    });
+    let failure = matching.iter().filter_map(|id| daemon.redirect(*id, &gateway).err()).last();
+    let errmsg =
+        if matching.is_empty() { Some("no matching SAs to redirect found".to_owned()) } else { failure };
+    Message::new()
+        .kv("success", if errmsg.is_none() { "yes" } else { "no" })
+        .text("matches", matching.len())
+        .opt("errmsg", errmsg)
 }
 
 pub(super) fn install(daemon: &dyn Daemon, message: &Message) -> Message {
@@ -226,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn rekeying_and_redirecting() {
+    fn rekeying() {
         let fake = Fake::default();
         assert_eq!(rekey(&fake, &m()).to_string(), "success=no errmsg=missing rekey selector");
         let none = rekey(&fake, &m().kv("child", "x")).to_string();
@@ -236,10 +268,45 @@ mod tests {
             "success=yes matches=1"
         );
         assert_eq!(fake.orders(), ["rekey Ike(7) true"]);
-        assert_eq!(redirect(&m()).to_string(), "success=no errmsg=missing target gateway");
+    }
+
+    #[test]
+    fn redirecting() {
+        let fake = Fake::default();
+        let ask = |message: Message| redirect(&fake, &message).to_string();
+        let to = |gateway: &str| m().kv("gateway", gateway);
+        assert_eq!(ask(m()), "success=no errmsg=missing target gateway");
+        assert_eq!(ask(to("a b")), "success=no errmsg=unsupported gateway identity");
+        assert_eq!(ask(to("gw2")), "success=no errmsg=missing redirect selector");
         assert_eq!(
-            redirect(&m().kv("gateway", "x")).to_string(),
-            "success=no errmsg=missing redirect selector"
+            ask(to("gw2").kv("peer-ip", "10.0.0.0/99")),
+            "success=no errmsg='10.0.0.0/99' is no address, CIDR or range"
+        );
+        let none = "success=no matches=0 errmsg=no matching SAs to redirect found";
+        let one = "success=yes matches=1";
+        // 198.51.100.44, laptop-17, EAP identity alice
+        for (key, value, answer) in [
+            ("ike", "office", one),
+            ("ike", "other", none),
+            ("ike-id", "7", one),
+            ("ike-id", "8", none),
+            ("peer-ip", "198.51.100.44", one),
+            ("peer-ip", "198.51.100.0/24", one),
+            ("peer-ip", "198.51.100.40-198.51.100.50", one),
+            ("peer-ip", "198.51.100.45", none),
+            ("peer-ip", "0.0.0.0/0", one),
+            ("peer-id", "laptop-17", one),
+            ("peer-id", "alice", one),
+            ("peer-id", "*", one),
+            ("peer-id", "bob", none),
+        ] {
+            assert_eq!(ask(to("192.0.2.2").kv(key, value)), answer, "{key} {value}");
+        }
+        assert_eq!(ask(to("192.0.2.2").kv("peer-id", "*").kv("peer-ip", "10.0.0.0/8")), none);
+        assert!(fake.orders().iter().all(|order| order == "redirect 7 192.0.2.2"), "{:?}", fake.orders());
+        assert_eq!(
+            ask(to("bad.example").kv("ike", "office")),
+            "success=no matches=1 errmsg=it does not follow"
         );
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_conf::swanctl::{Connection, Pool};
+use adit_ipsec::GatewayId;
 use adit_pki::Certificate;
 use adit_vici::{Broadcaster, EventSink, Handler, Message};
 
@@ -125,6 +126,8 @@ pub trait Daemon: Send + Sync + 'static {
         level: i8,
         sink: LineSink<'_>,
     ) -> Result<(), String>;
+    /// Sends the client of an IKE_SA to another gateway. `Ok` when it will be told.
+    fn redirect(&self, ike: u32, gateway: &GatewayId) -> Result<(), String>;
     /// Starts rekeying an SA (with `reauth` authenticating an IKE_SA again). `Ok` when it is started.
     fn rekey(&self, target: Target, reauth: bool) -> Result<(), String>;
     /// Installs the trap policy of a child. Both exist.
@@ -241,7 +244,7 @@ impl Handler for Control {
             "initiate" => actions::initiate(daemon, message, stream),
             "terminate" => actions::terminate(daemon, message, stream),
             "rekey" => actions::rekey(daemon, message),
-            "redirect" => actions::redirect(message),
+            "redirect" => actions::redirect(daemon, message),
             "install" => actions::install(daemon, message),
             "uninstall" => actions::uninstall(daemon, message),
 

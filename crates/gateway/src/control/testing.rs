@@ -209,6 +209,11 @@ impl Daemon for Fake {
         if matches!(wait, Wait::AtMost(_)) { Err("still there".into()) } else { Ok(()) }
     }
 
+    fn redirect(&self, ike: u32, gateway: &GatewayId) -> Result<(), String> {
+        self.order(format!("redirect {ike} {gateway}"));
+        if gateway.to_string() == "bad.example" { Err("it does not follow".into()) } else { Ok(()) }
+    }
+
     fn rekey(&self, target: Target, reauth: bool) -> Result<(), String> {
         self.order(format!("rekey {target:?} {reauth}"));
         Ok(())

@@ -27,7 +27,7 @@ impl Core {
         self.send_unprotected(path, to, payload);
     }
 
-    fn send_unprotected(&mut self, path: Path, to: &Header, payload: Payload) {
+    pub(crate) fn send_unprotected(&mut self, path: Path, to: &Header, payload: Payload) {
         let header = Header {
             next: PayloadType::NONE,
             major: 2,
@@ -135,7 +135,7 @@ impl Core {
                 return;
             }
         };
-        if self.demand_cookie(path, header, &request) {
+        if self.demand_cookie(path, header, &request) || self.redirect_init(path, header, &request) {
             return;
         }
         let candidates = select::by_address(self, path);

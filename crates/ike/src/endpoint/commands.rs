@@ -49,6 +49,7 @@ impl Core {
                     self.outcome(&[tag], Err(Reason::NoSuchSa { id }));
                 }
             }
+            Command::Redirect { id, gateway, tag } => self.redirect(id, gateway, tag),
             Command::RekeyIke { id } => {
                 self.with(id, |sa, core| {
                     if sa.is_established() {

@@ -5,6 +5,7 @@ mod commands;
 pub(crate) mod cookie;
 mod dispatch;
 mod reconfigure;
+mod redirect;
 
 use std::sync::Arc;
 
@@ -46,6 +47,10 @@ pub struct Stats {
     pub cookies_sent: u64,
     /// IKE_SA_INIT requests ignored because of a limit.
     pub refused: u64,
+    /// Clients that we sent to another gateway.
+    pub redirects_sent: u64,
+    /// Times that we went to another gateway.
+    pub redirects_followed: u64,
     /// Requests retransmitted by us.
     pub retransmits: u64,
     /// Requests retransmitted by peers.

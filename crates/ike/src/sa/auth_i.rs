@@ -2,7 +2,7 @@
 
 use adit_crypto::{Secret, ct_eq};
 use adit_eap::{ClientStep, EapClient, EapSecrets};
-use adit_ipsec::{Identity, MatchQuality};
+use adit_ipsec::{GatewayId, Identity, MatchQuality};
 use adit_wire::{ConfigKind, ExchangeType, IdPayload, NotifyType, Payload};
 
 use crate::action::Action;
@@ -138,6 +138,7 @@ impl IkeSa {
                 self.request(core, ExchangeType::IKE_AUTH, &payloads, Active::Handshake);
             }
             Ok(Next::Established(message)) => self.initiator_established(core, *auth, message),
+            Ok(Next::Redirected { gateway, stands }) => self.redirected_in_auth(core, auth, gateway, stands),
             Err(Failed { reason, tell }) => {
                 self.phase = Phase::AuthI(auth);
                 if tell {
@@ -163,6 +164,10 @@ impl IkeSa {
         let verified = self.check_responder(core, auth, &message, &id, (method, &data));
         verified.map_err(|reason| Failed { reason, tell: !eap })?;
         auth.id_r = Some(id);
+        // RFC 5685 §6: with EAP this is the first answer, and our own proof is not out yet.
+        if let Some(gateway) = self.auth_redirect(&message) {
+            return Ok(Next::Redirected { gateway, stands: !eap });
+        }
         if !eap {
             return Ok(Next::Established(message));
         }
@@ -283,6 +288,9 @@ impl IkeSa {
             return Err(Failed { reason: Reason::EapAuthMismatch, tell: true });
         }
         log!(core, Ike, 1, self, "authentication of '{}' with EAP successful", self.remote_id);
+        if let Some(gateway) = self.auth_redirect(&message) {
+            return Ok(Next::Redirected { gateway, stands: true });
+        }
         Ok(Next::Established(message))
     }
 
@@ -377,6 +385,11 @@ impl IkeSa {
 enum Next {
     Request(Vec<Payload>),
     Established(Message),
+    /// To another gateway; `stands` = there is an IKE_SA to delete.
+    Redirected {
+        gateway: GatewayId,
+        stands: bool,
+    },
 }
 
 struct Failed {

@@ -16,6 +16,7 @@ use crate::sa::auth_method::{METHOD_PSK, Passwords, Whose, id_payload, identity}
 use crate::sa::config_payload;
 use crate::sa::create_respond::ChildRequest;
 use crate::sa::init_i::{Transcript, syntax};
+use crate::sa::redirect;
 use crate::sa::seal::crypto;
 use crate::sa::{Fatal, IkeSa, Lease, Message, Passive, Phase, Task};
 use crate::select;
@@ -40,12 +41,22 @@ pub(crate) struct AuthR {
     initial_contact: bool,
     /// IKE_SA_INIT said that a child need not come along (RFC 6023).
     childless: bool,
+    /// Another gateway has sent the peer here (RFC 5685).
+    sent_here: bool,
 }
 
 impl AuthR {
-    pub(crate) fn new(transcript: Transcript, childless: bool) -> Self {
-        let step = RStep::First;
-        Self { transcript, step, id_i: None, child: None, wants: None, initial_contact: false, childless }
+    pub(crate) fn new(transcript: Transcript, childless: bool, sent_here: bool) -> Self {
+        Self {
+            transcript,
+            step: RStep::First,
+            id_i: None,
+            child: None,
+            wants: None,
+            initial_contact: false,
+            childless,
+            sent_here,
+        }
     }
 }
 
@@ -263,7 +274,16 @@ impl IkeSa {
     }
 
     /// The peer is who it says. Uniqueness, then addresses, then its child.
-    fn authenticated(&mut self, core: &mut Core, mid: u32, auth: Box<AuthR>, payloads: Vec<Payload>) {
+    fn authenticated(&mut self, core: &mut Core, mid: u32, auth: Box<AuthR>, mut payloads: Vec<Payload>) {
+        // RFC 5685 §6: both have proved themselves; §11: nobody who has not is told anything.
+        if let Some(gateway) = self.redirect_after_auth(core, auth.sent_here) {
+            log!(core, Ike, 1, self, "redirecting '{}' to {gateway}", self.peer_identity());
+            payloads.push(redirect::notify(&gateway, &[]));
+            self.phase = Phase::AuthR(auth);
+            self.remember_peer(core);
+            self.complete_auth(core, mid, payloads);
+            return self.was_redirected(core);
+        }
         if let Err(reason) = self.check_uniqueness(core, auth.initial_contact) {
             self.phase = Phase::AuthR(auth);
             let refusal = Refusal::from(reason);

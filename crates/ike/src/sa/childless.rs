@@ -59,7 +59,8 @@ impl IkeSa {
             log!(core, Ike, 1, self, "received {} notify", crate::reason::notify_name(kind));
         }
         if self.conn.vips.is_empty() || !self.local_vips.is_empty() {
-            return;
+            // If none is wanted, this is all there is to be.
+            return self.reauth_done(core);
         }
         for task in std::mem::take(&mut self.queue) {
             let wish = match task {

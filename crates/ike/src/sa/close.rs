@@ -49,11 +49,15 @@ impl IkeSa {
         log!(core, Ike, 1, self, "IKE_SA {} failed: {reason}", self.label());
         core.event(self.failure(&reason));
         self.settle_tags(core, &reason);
+        self.leave_politely(core, Payload::notify(NotifyType::AUTHENTICATION_FAILED, Vec::new()));
+    }
+
+    /// The peer takes it as established, and it is not: one request that says so.
+    pub(crate) fn leave_politely(&mut self, core: &mut Core, payload: Payload) {
         self.phase = Phase::Deleting;
         // Nobody waits for this; it goes as soon as the peer has answered, or after two retransmissions.
         self.linger_until =
             Some(core.now + core.settings.retransmit_wait(0) + core.settings.retransmit_wait(1));
-        let payload = Payload::notify(NotifyType::AUTHENTICATION_FAILED, Vec::new());
         self.request(core, ExchangeType::INFORMATIONAL, &[payload], Active::DeleteIke);
     }
 

@@ -116,6 +116,7 @@ impl IkeSa {
                 self.request(core, ExchangeType::INFORMATIONAL, &[payload], active);
             }
             Task::DeleteIke => self.send_delete_ike(core),
+            Task::Redirect { gateway } => self.send_redirect(core, &gateway),
             Task::Dpd => {
                 log!(core, Ike, 1, self, "sending DPD request");
                 self.request(core, ExchangeType::INFORMATIONAL, &[], Active::Dpd);
@@ -130,13 +131,7 @@ impl IkeSa {
             .children
             .iter()
             .filter(|child| child.is_up())
-            .map(|child| Wish {
-                config: Arc::clone(&child.config),
-                tags: Vec::new(),
-                trigger: None,
-                attempts: 0,
-                group: None,
-            })
+            .map(|child| Wish::new(Arc::clone(&child.config)))
             .collect();
         log!(core, Ike, 0, self, "reauthenticating IKE_SA {}", self.label());
         if wishes.is_empty() {
@@ -163,7 +158,8 @@ impl IkeSa {
     /// The first child of a reauthenticated IKE_SA is up: its predecessor goes.
     pub(crate) fn reauth_done(&mut self, core: &mut Core) {
         let Some(old) = self.reauth_of else { return };
-        let waiting = self.queue.iter().any(|task| matches!(task, Task::Child(_)))
+        let waiting = matches!(self.active, Active::Child(_))
+            || self.queue.iter().any(|task| matches!(task, Task::Child(_)))
             || self.children.iter().any(|child| child.state == ChildState::Installing);
         if waiting {
             return;

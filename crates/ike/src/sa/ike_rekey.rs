@@ -271,6 +271,9 @@ impl IkeSa {
         new.remote_eap_id = self.remote_eap_id.clone();
         new.nat = self.nat;
         new.peer_fragments = self.peer_fragments;
+        new.follows = self.follows;
+        new.detour = self.detour.take();
+        new.redirect_until = self.redirect_until.take();
         new.stands_alone = self.stands_alone;
         new.children = std::mem::take(&mut self.children);
         new.queue = std::mem::take(&mut self.queue);

@@ -15,6 +15,7 @@ impl IkeSa {
     pub(crate) fn on_informational_request(&mut self, core: &mut Core, mid: u32, message: Message) {
         let mut answer = Vec::new();
         let mut closing = None;
+        let mut redirect = None;
         for payload in message.0 {
             match payload {
                 Payload::Delete { protocol: 1, .. } => {
@@ -33,6 +34,7 @@ impl IkeSa {
                     let (method, local) = (self.conn.local.method, self.local_id.clone());
                     closing = Some(Reason::AuthFailedByPeer { method, local });
                 }
+                Payload::Notify { kind: NotifyType::REDIRECT, data, .. } => redirect = Some(data),
                 // RFC 7296 §3.10.1: unknown status notifies are ignored.
                 _ => {}
             }
@@ -45,7 +47,12 @@ impl IkeSa {
             answer.clear();
         }
         self.respond(core, ExchangeType::INFORMATIONAL, mid, answer);
-        let Some(reason) = closing else { return };
+        let Some(reason) = closing else {
+            if let Some(data) = redirect.filter(|_| !self.is_closed()) {
+                self.on_redirect(core, &data);
+            }
+            return;
+        };
         // RFC 7296 §2.8.2: the peer has rekeyed it; we forget our own attempt.
         if matches!(self.active, Active::RekeyIke(_))
             && let Active::RekeyIke(offer) = std::mem::replace(&mut self.active, Active::None)

@@ -105,6 +105,7 @@ impl IkeSa {
         payloads.push(Payload::Nonce(init.nonce.clone()));
         payloads.extend(self.nat_notifies(core, 0));
         payloads.extend(announcements(self.conn.fragmentation));
+        payloads.extend(self.redirect_announcement(core));
         log!(
             core,
             Enc,
@@ -153,8 +154,11 @@ impl IkeSa {
             "parsed {}",
             adit_wire::describe(header.exchange, true, header.message_id, &envelope.clear)
         );
-        let Phase::Init(mut init) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let mut message = Message(envelope.clear);
+        if self.on_init_redirect(core, &message) {
+            return;
+        }
+        let Phase::Init(mut init) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
 
         let cookie = message.notify(NotifyType::COOKIE).map(<[u8]>::to_vec);
         let group = message.notify(NotifyType::INVALID_KE_PAYLOAD).and_then(wanted_group);

@@ -14,6 +14,7 @@ use crate::sa::childless::announcement;
 use crate::sa::init_i::{Transcript, announcements, nonce_fits, peer_hashes, syntax};
 use crate::sa::message::{invalid_ke, offer};
 use crate::sa::proposals::choose;
+use crate::sa::redirect;
 use crate::sa::seal::crypto;
 use crate::sa::{AuthR, Fatal, IkeSa, Message, Phase, Suite};
 
@@ -140,6 +141,7 @@ impl InitRequest<'_> {
         let keys = kdf::ike_keys(prf, &skeyseed, &self.nonce, &nr, sa.spi_i, sa.spi_r, encr, integ)
             .map_err(crypto)?;
         let auth_keys = sa.use_keys(core, suite, keys)?;
+        sa.follows = redirect::announced(&self.rest);
         sa.peer_fragments = self.rest.has_notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
 
         let mut chosen = offer(std::slice::from_ref(proposal), &[]);
@@ -181,7 +183,8 @@ impl InitRequest<'_> {
             peer_hashes: peer_hashes(&self.rest),
             cert_request: self.rest.cert_requests(),
         };
-        sa.phase = Phase::AuthR(Box::new(AuthR::new(transcript, announced)));
+        sa.phase =
+            Phase::AuthR(Box::new(AuthR::new(transcript, announced, redirect::was_sent_here(&self.rest))));
         Ok(sa)
     }
 }

@@ -26,6 +26,7 @@ mod nat;
 mod prepare;
 mod proposals;
 mod receive;
+pub(crate) mod redirect;
 mod seal;
 mod timers;
 mod view;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_crypto::{Cipher, Prf, Secret};
-use adit_ipsec::{Identity, PacketInfo, Transform};
+use adit_ipsec::{GatewayId, Identity, PacketInfo, Transform};
 
 use crate::action::Path;
 use crate::config::{ChildConfig, Connection};
@@ -122,6 +123,13 @@ pub(crate) struct Wish {
     pub group: Option<u16>,
 }
 
+impl Wish {
+    /// Nobody waits for it.
+    pub(crate) fn new(config: Arc<ChildConfig>) -> Self {
+        Self { config, tags: Vec::new(), trigger: None, attempts: 0, group: None }
+    }
+}
+
 /// Something to do once the window is free.
 pub(crate) enum Task {
     Child(Wish),
@@ -140,6 +148,9 @@ pub(crate) enum Task {
         spi: u32,
     },
     DeleteIke,
+    Redirect {
+        gateway: GatewayId,
+    },
     Dpd,
 }
 
@@ -154,6 +165,7 @@ pub(crate) enum Active {
         ids: Vec<u32>,
     },
     DeleteIke,
+    Redirect,
     Dpd,
 }
 
@@ -199,6 +211,11 @@ pub(crate) struct IkeSa {
     pub peer_fragments: bool,
     /// As initiator: the responder announced RFC 6023.
     pub peer_childless: bool,
+    /// RFC 5685: who follows whom, and where we were sent.
+    pub follows: redirect::Follows,
+    pub detour: Option<Box<redirect::Detour>>,
+    /// When it is deleted because its client was sent elsewhere.
+    pub redirect_until: Option<Instant>,
     /// It was asked for without children: it stays when it has none.
     pub stands_alone: bool,
     pub window: Window,
@@ -268,6 +285,9 @@ impl IkeSa {
             nat: Nat::default(),
             peer_fragments: false,
             peer_childless: false,
+            follows: redirect::Follows::Nobody,
+            detour: None,
+            redirect_until: None,
             stands_alone: false,
             window: Window::default(),
             active: Active::None,

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use adit_ipsec::GatewayId;
+
 use crate::action::{Action, Path};
 use crate::config::{Connection, HostSpec};
 use crate::core::{Core, Wait};
@@ -57,15 +59,23 @@ impl IkeSa {
         self.phase = Phase::Preparing(Box::new(Preparing { among: Vec::new() }));
         self.path.local = unspecified(self.conn.local_port);
         self.path.remote = SocketAddr::new(self.path.remote.ip(), self.conn.remote_port);
-        let target = self.conn.remote_addrs.iter().find_map(|spec| match spec {
-            HostSpec::Addr(addr) => Some(Ok(*addr)),
-            HostSpec::Name(name) => Some(Err(name.clone())),
-            _ => None,
-        });
-        match target {
+        match self.target() {
             Some(Ok(addr)) => self.on_remote(core, addr),
             Some(Err(name)) => core.ask(self.id, Wait::Resolve, Action::Resolve { name }),
             None => self.fail(core, Reason::NoRemoteAddress),
+        }
+    }
+
+    /// The address to go to, or the name that has it.
+    fn target(&self) -> Option<Result<IpAddr, String>> {
+        match self.detour_target() {
+            Some(GatewayId::Address(addr)) => Some(Ok(*addr)),
+            Some(GatewayId::Name(name)) => Some(Err(name.clone())),
+            None => self.conn.remote_addrs.iter().find_map(|spec| match spec {
+                HostSpec::Addr(addr) => Some(Ok(*addr)),
+                HostSpec::Name(name) => Some(Err(name.clone())),
+                _ => None,
+            }),
         }
     }
 
@@ -85,15 +95,7 @@ impl IkeSa {
         match addresses.iter().find(usable) {
             Some(addr) => self.on_remote(core, *addr),
             None => {
-                let name = self
-                    .conn
-                    .remote_addrs
-                    .iter()
-                    .find_map(|spec| match spec {
-                        HostSpec::Name(name) => Some(name.clone()),
-                        _ => None,
-                    })
-                    .unwrap_or_default();
+                let name = self.target().and_then(Result::err).unwrap_or_default();
                 self.fail(core, Reason::NameUnresolved { name });
             }
         }

@@ -197,6 +197,7 @@ impl IkeSa {
                     log!(core, Ike, 0, self, "IKE_SA deleted");
                     self.close(core, None);
                 }
+                Active::Redirect => self.was_redirected(core),
                 Active::Dpd => self.on_dpd_response(core, &message),
                 Active::None => {}
             };

@@ -24,6 +24,7 @@ impl IkeSa {
             (self.keepalive_at, "NAT keepalive"),
             (self.linger_until, "end of a replaced or deleted IKE_SA"),
             (self.retry_at, "retry"),
+            (self.redirect_until, "end of a redirected IKE_SA"),
         ];
         let children = self.children.iter().flat_map(|child| {
             [
@@ -90,6 +91,10 @@ impl IkeSa {
             if self.is_established() {
                 self.reauthenticate(core);
             }
+        }
+        if due(self.redirect_until) {
+            self.redirect_until = None;
+            self.delete_with(core, Some(Reason::Redirected));
         }
         if due(self.dpd_at) {
             self.on_dpd_timer(core);

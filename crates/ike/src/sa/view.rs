@@ -65,6 +65,7 @@ impl IkeSa {
             Active::RekeyIke(_) => vec!["IKE_REKEY"],
             Active::DeleteChild { .. } => vec!["CHILD_DELETE"],
             Active::DeleteIke => vec!["IKE_DELETE"],
+            Active::Redirect => vec!["IKE_REDIRECT"],
             Active::Dpd => vec!["IKE_DPD"],
         }
     }
@@ -77,6 +78,7 @@ fn task_name(task: &Task) -> &'static str {
         Task::RekeyIke { .. } => "IKE_REKEY",
         Task::DeleteChild { .. } | Task::DeleteSpi { .. } => "CHILD_DELETE",
         Task::DeleteIke => "IKE_DELETE",
+        Task::Redirect { .. } => "IKE_REDIRECT",
         Task::Dpd => "IKE_DPD",
     }
 }

@@ -119,6 +119,7 @@ impl IkeSa {
             let limit = self.conn.keyingtries;
             if limit == 0 || self.tries < limit {
                 log!(core, Ike, 1, self, "peer not responding, trying again ({}/{limit})", self.tries + 1);
+                self.forget_detour();
                 self.restart(core);
                 return;
             }
