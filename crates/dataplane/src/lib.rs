@@ -42,6 +42,11 @@ pub trait Dataplane: Send {
     /// Changes the outer addresses of a CHILD_SA.
     fn update_path(&mut self, id: u32, local: SocketAddr, remote: SocketAddr, udp_encap: bool);
 
+    /// The packets that a CHILD_SA sends skip so many sequence numbers, or all that are left (RFC 6311 §5.2).
+    fn skip_sequence(&mut self, id: u32, by: u64) {
+        let _ = (id, by);
+    }
+
     /// Removes a CHILD_SA and the routes nobody else needs.
     fn remove(&mut self, id: u32);
 

@@ -51,6 +51,15 @@ impl Outbound {
         self
     }
 
+    /// Leaves out the next `by` numbers, or all that are left.
+    pub fn skip(&self, by: u64) {
+        let last = self.last_sequence();
+        // Never `Err`: the closure always has a number.
+        let _ = self.sequence.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            Some(used.saturating_add(by).min(last))
+        });
+    }
+
     /// The SPI.
     #[must_use]
     pub fn spi(&self) -> u32 {

@@ -159,6 +159,7 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         follow_redirects: from.follow_redirects,
         redirect: redirect.gateway.clone().map(|gateway| ike::Redirect { gateway, stage: redirect.stage }),
         redirect_grace: redirect.grace,
+        message_id_sync: from.adit.message_id_sync,
         initiator_only: from.initiator_only,
         close_ike_on_child_failure: from.close_ike_on_child_failure,
         export_keys: from.save_keys.exports_ike() || from.save_keys.exports_esp(),

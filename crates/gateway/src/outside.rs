@@ -32,6 +32,10 @@ impl Driver {
                 self.dataplane.update_path(id, path.local, path.remote, udp_encap);
                 None
             }
+            Action::SkipSequence { id, by } => {
+                self.dataplane.skip_sequence(id, by);
+                None
+            }
             Action::RemoveChild { id } => {
                 self.dataplane.remove(id);
                 None

@@ -85,6 +85,19 @@ pub enum Command {
         /// As in [`Self::Initiate`].
         tag: u64,
     },
+    /// This copy of an IKE_SA takes over from another one that may have gone on without it (RFC 6311): its counters are
+    /// to be brought together with the peer's.
+    TakeOver {
+        /// Its unique id.
+        id: u32,
+        /// Synchronize Message IDs. The number says how many requests the other copy may have sent that this one does
+        /// not know of; at least one, the window.
+        message_ids: Option<u32>,
+        /// Skip so many sequence numbers of every CHILD_SA, and ask the peer to do so, too; 0 = none.
+        replay: u64,
+        /// As in [`Self::Initiate`].
+        tag: u64,
+    },
     /// Rekey an IKE_SA now.
     RekeyIke {
         /// Its unique id.
@@ -154,6 +167,13 @@ pub enum Action {
         path: Path,
         /// Whether ESP goes in UDP.
         udp_encap: bool,
+    },
+    /// The packets that a CHILD_SA sends skip so many sequence numbers.
+    SkipSequence {
+        /// Its unique id.
+        id: u32,
+        /// How many; all that are left, if there are less.
+        by: u64,
     },
     /// Remove a CHILD_SA. Comes also for one whose installation failed or is still under way.
     RemoveChild {

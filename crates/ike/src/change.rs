@@ -60,6 +60,7 @@ impl Connection {
             "encap" = encap;
             "dpd_delay" = dpd_delay;
             "fragmentation" = fragmentation;
+            "childless" = childless;
             "send_certreq" = send_certreq;
             "send_cert" = send_cert;
             "keyingtries" = keyingtries;

@@ -302,6 +302,11 @@ pub enum Reason {
         /// How long.
         after: Duration,
     },
+    /// The peer does not synchronize Message IDs (RFC 6311).
+    SyncUnsupported {
+        /// The IKE_SA.
+        id: u32,
+    },
     // -- general -----------------------------------------------------------------------------------------------
     /// The peer refused, with a notify that says no more.
     PeerNotify {
@@ -451,6 +456,9 @@ impl Reason {
             }
             Self::RedirectUnsupported { id } => {
                 format!("the peer of IKE_SA {id} does not follow redirects, or is not our client")
+            }
+            Self::SyncUnsupported { id } => {
+                format!("the peer of IKE_SA {id} does not synchronize Message IDs (RFC 6311)")
             }
             Self::Redirected => "its peer was sent to another gateway".to_owned(),
             Self::NoPeerConfig { local, remote, method, accepted } => format!(
@@ -612,6 +620,7 @@ impl Reason {
             Self::TooManyRedirects { .. } => {
                 "Look at the redirect rules of the gateways; they go round in circles."
             }
+            Self::SyncUnsupported { .. } => "Nothing: both ends go on with the Message IDs they have.",
             Self::RedirectUnsupported { .. } => "Terminate the IKE_SA instead.",
             Self::NoPeerConfig { .. } => {
                 "Make remote.id and remote.auth here fit what the peer sends, or local.id at the peer."
@@ -722,6 +731,7 @@ impl Reason {
             Self::HalfOpenTimeout => "half-open-timeout",
             Self::TooManyRedirects { .. } => "too-many-redirects",
             Self::RedirectUnsupported { .. } => "redirect-unsupported",
+            Self::SyncUnsupported { .. } => "sync-unsupported",
             Self::Redirected => "redirected",
             Self::NoPeerConfig { .. } => "no-peer-config",
             Self::IdentityMismatch { .. } => "identity-mismatch",

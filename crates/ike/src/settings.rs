@@ -70,6 +70,8 @@ pub struct Settings {
     pub redirect: Option<Redirect>,
     /// When an IKE_SA whose client was sent elsewhere is deleted, if the client does not do it; zero = never.
     pub redirect_grace: Duration,
+    /// Announce and do the synchronization of counters after a failover (RFC 6311).
+    pub message_id_sync: bool,
     /// Levels up to which log events are made.
     pub log_levels: LogLevels,
     /// Emit [`Event::IkeKeys`](crate::Event::IkeKeys) and [`Event::ChildKeys`](crate::Event::ChildKeys).
@@ -105,6 +107,7 @@ impl Default for Settings {
             follow_redirects: true,
             redirect: None,
             redirect_grace: Duration::from_secs(60),
+            message_id_sync: true,
             log_levels: LogLevels::default(),
             export_keys: false,
         }

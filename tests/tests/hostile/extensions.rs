@@ -192,3 +192,193 @@ fn a_redirect_by_the_wrong_end_or_of_no_sense() {
     }
     lab.finish();
 }
+
+const SYNC: [u8; 4] = [0, 0, 0x40, 0x26];
+const REPLAY: [u8; 4] = [0, 0, 0x40, 0x27];
+
+fn raw(head: [u8; 4], data: &[u8]) -> Raw {
+    Raw { kind: 41, flags: 0, body: [&head[..], data].concat(), length: None }
+}
+
+/// IKEV2_MESSAGE_ID_SYNC: nonce, next to send, next to receive.
+fn ids(nonce: u32, send: u32, receive: u32) -> Raw {
+    raw(SYNC, &[nonce.to_be_bytes(), send.to_be_bytes(), receive.to_be_bytes()].concat())
+}
+
+/// An INFORMATIONAL request of mallory's, who initiated.
+fn informational(lab: &Lab, message_id: u32, chain: &[Raw]) -> Vec<u8> {
+    let (spi_i, spi_r) = lab.spis();
+    let header = adit_wire::Header {
+        spi_i,
+        spi_r,
+        next: PayloadType::NONE,
+        major: 2,
+        minor: 0,
+        exchange: ExchangeType::INFORMATIONAL,
+        flags: adit_wire::Flags { initiator: true, response: false, version: false },
+        message_id,
+        length: 0,
+    };
+    let (first, plain) = wire::join(chain);
+    wire::seal(lab.gateway_keys((spi_i, spi_r)).expect("keys"), &header, first, None, &plain)
+}
+
+/// What the gateway answers to it.
+fn answer(lab: &mut Lab, datagram: &[u8]) -> Vec<Vec<Raw>> {
+    lab.forget();
+    lab.send(datagram);
+    lab.answers.iter().map(|(_, chain)| chain.clone()).collect()
+}
+
+fn connected(turn: impl Fn(&mut Setup)) -> Lab {
+    let mut lab = Lab::with(Auth::Psk, turn);
+    assert_eq!(lab.connect(&mut honest), Some(Ok(())), "{}", lab.story());
+    lab
+}
+
+/// RFC 6311 §5.1, appendix A, by a cluster that is authenticated and tries what it likes.
+//= rfc6311 5.1-2, 5.1-3, 5.1-4, 5.1-5, 5.1-7, 5.1-8
+#[test]
+fn a_synchronization_has_to_be_news() {
+    let mut lab = connected(|_| {});
+    // The gateway has seen requests 0 and 1, and sent none.
+    let extra = Raw { kind: 43, flags: 0, body: b"vendor".to_vec(), length: None };
+    for (chain, expected) in [
+        (vec![ids(1, 1, 0)], None),
+        (vec![ids(2, 2, 0)], Some(ids(2, 0, 2))),
+        (vec![ids(3, 2, 9)], None),
+        (vec![ids(4, 5, 3)], Some(ids(4, 3, 5))),
+        (vec![ids(5, 6, 1)], Some(ids(5, 3, 6))),
+        (vec![ids(6, 0x8000_0000, 1)], None),
+        (vec![ids(6, 7, 0xffff_ffff)], None),
+        (vec![ids(6, 7, 7), extra.clone()], None),
+        (vec![extra, ids(6, 7, 7)], None),
+        (vec![ids(6, 7, 7), ids(6, 8, 8)], None),
+        (vec![ids(6, 7, 7), raw(REPLAY, &[0, 0, 0, 1]), raw(REPLAY, &[0, 0, 0, 1])], None),
+        (vec![raw(SYNC, &[0; 11])], None),
+        (vec![raw(SYNC, &[1; 13])], None),
+        (vec![raw(SYNC, &[])], None),
+    ] {
+        let datagram = informational(&lab, 0, &chain);
+        let got = answer(&mut lab, &datagram);
+        let wanted: Vec<_> = expected.iter().map(|raw| vec![raw.clone()]).collect();
+        assert_eq!(got, wanted, "{chain:?}\n{}", lab.story());
+        if expected.is_some() {
+            // The same again has the same answer.
+            assert_eq!(answer(&mut lab, &datagram), wanted, "{}", lab.story());
+        } else {
+            assert!(lab.noticed(), "{chain:?}");
+        }
+    }
+    // That is where both are now.
+    for (mid, answered) in [(2, false), (5, false), (7, false), (6, true), (7, true)] {
+        let datagram = informational(&lab, mid, &[]);
+        assert_eq!(answer(&mut lab, &datagram).len(), usize::from(answered), "{mid}\n{}", lab.story());
+    }
+    // Not what is not authenticated.
+    let mut bent = informational(&lab, 0, &[ids(7, 100, 100)]);
+    *bent.last_mut().unwrap() ^= 1;
+    let before = lab.gateway.endpoint.stats();
+    assert!(answer(&mut lab, &bent).is_empty());
+    let after = lab.gateway.endpoint.stats();
+    assert_eq!(
+        (after.bad_integrity + after.out_of_window) - (before.bad_integrity + before.out_of_window),
+        1
+    );
+    assert_eq!(after.synchronized, before.synchronized);
+    // In its place the notify is no synchronization but an unknown status.
+    let datagram = informational(&lab, 8, &[ids(8, 100, 100)]);
+    assert_eq!(answer(&mut lab, &datagram), [Vec::new()]);
+    assert_eq!(lab.gateway.endpoint.stats().synchronized, before.synchronized);
+    lab.finish();
+}
+
+#[test]
+fn a_flood_of_synchronizations() {
+    let mut lab = connected(|_| {});
+    for round in 0..3u32 {
+        let mut answered = 0;
+        for n in 0..100 {
+            let datagram = informational(&lab, 0, &[ids(n, 100 + round * 1000 + n, 0)]);
+            answered += answer(&mut lab, &datagram).len();
+        }
+        assert_eq!(answered, 5, "{round}");
+        lab.advance(11, &mut honest);
+    }
+    lab.finish();
+}
+
+/// RFC 6311 §5.2: with the Message IDs or without; not twice, not by somebody with whom it is not agreed.
+//= rfc6311 5.2-2, 5.2-3
+#[test]
+fn replay_counters_of_a_cluster() {
+    fn skipped(lab: &Lab) -> Vec<u64> {
+        lab.gateway.sad.values().map(|entry| entry.skipped).collect()
+    }
+    let mut lab = connected(|_| {});
+    let together = informational(&lab, 0, &[ids(1, 2, 0), raw(REPLAY, &1000u32.to_be_bytes())]);
+    assert_eq!(answer(&mut lab, &together), [vec![ids(1, 0, 2)]]);
+    // The bystander's comes first.
+    assert_eq!(skipped(&lab), [0, 1000], "{}", lab.story());
+    answer(&mut lab, &together);
+    let again = informational(&lab, 0, &[ids(2, 2, 0), raw(REPLAY, &1000u32.to_be_bytes())]);
+    assert!(answer(&mut lab, &again).is_empty());
+    assert_eq!(skipped(&lab), [0, 1000]);
+    for (mid, chain, sum) in [
+        (2, vec![raw(REPLAY, &7u32.to_be_bytes())], 1007),
+        (3, vec![raw(REPLAY, &7u32.to_be_bytes()), raw(REPLAY, &7u32.to_be_bytes())], 1014),
+        (4, vec![raw(REPLAY, &[])], 1014),
+        (5, vec![raw(REPLAY, &[0, 0, 1])], 1014),
+        (6, vec![raw(REPLAY, &9u64.to_be_bytes())], 1023),
+    ] {
+        let datagram = informational(&lab, mid, &chain);
+        assert_eq!(answer(&mut lab, &datagram), [Vec::new()], "{mid}\n{}", lab.story());
+        assert_eq!(skipped(&lab), [0, sum], "{mid}");
+    }
+    lab.finish();
+
+    let mut off = connected(|s| s.gateway.settings.message_id_sync = false);
+    let datagram = informational(&off, 0, &[ids(1, 2, 0), raw(REPLAY, &1000u32.to_be_bytes())]);
+    assert!(answer(&mut off, &datagram).is_empty());
+    let datagram = informational(&off, 2, &[ids(1, 9, 9), raw(REPLAY, &1000u32.to_be_bytes())]);
+    assert_eq!(answer(&mut off, &datagram), [Vec::new()], "{}", off.story());
+    assert_eq!((skipped(&off), off.gateway.endpoint.stats().synchronized), (vec![0, 0], 0));
+    off.finish();
+}
+
+/// RFC 6311 §5.1: an answer that is none to our request is dropped, and the next one is awaited.
+//= rfc6311 5.1-6, 11-1
+#[test]
+fn answers_to_a_synchronization() {
+    for bend in [
+        (|body: &mut Vec<u8>| body[4] ^= 1) as fn(&mut Vec<u8>),
+        |body| body[15] = 0,
+        |body| body[12] = 0xff,
+        |body| body.truncate(12),
+        |body| body.clear(),
+    ] {
+        let mut lab = connected(|_| {});
+        lab.forget();
+        let (id, _) = lab.ids(End::Gateway).unwrap();
+        let mut bent = 0;
+        let order = adit_ike::Command::TakeOver { id, message_ids: Some(3), replay: 0, tag: 77 };
+        let mut mangle = |msg: &mut Msg| {
+            if msg.to_gateway
+                && msg.is(ExchangeType::INFORMATIONAL, true)
+                && msg.header.message_id == 0
+                && bent < 2
+            {
+                bent += 1;
+                bend(&mut msg.chain[0].body);
+            }
+        };
+        lab.command(End::Gateway, order, &mut mangle);
+        assert!(lab.gateway.outcome(77).is_none() && lab.noticed(), "{}", lab.story());
+        lab.advance(30, &mut mangle);
+        assert_eq!(bent, 2);
+        assert_eq!(lab.gateway.outcome(77), Some(&Ok(())), "{}", lab.story());
+        assert_eq!(lab.gateway.endpoint.stats().synchronized, 1);
+        assert!(lab.agrees());
+        lab.finish();
+    }
+}

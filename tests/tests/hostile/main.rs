@@ -31,6 +31,7 @@
 //! | 37 | ESP: oversized packets, exhausted numbers | `esp` |
 //! | – | IKE_AUTH without a child, or with a part of one, where it must not be | `extensions` |
 //! | – | redirects that are not proved, in the wrong answer, or by the wrong end | `extensions` |
+//! | – | synchronizations of Message IDs: replayed, unauthenticated, backwards, in floods | `extensions` |
 //! | – | seeded mutation of valid exchanges inside the protection | `mutate` |
 //! | – | 20,000 spoofed first messages while an honest client connects | `flood` |
 //!

@@ -226,3 +226,21 @@ fn its_ups_and_downs_are_told() {
         assert!(!events.iter().any(|(_, it)| matches!(it, Event::ChildUp { .. })));
     }
 }
+
+/// It is authenticated again as what it is.
+#[test]
+fn an_ike_sa_alone_is_reauthenticated() {
+    let mut pair = pair(Auth::Psk, Childless::Allow, Childless::Allow, |s| {
+        s.client.conn.reauth_time = std::time::Duration::from_secs(100);
+        s.client.conn.rand_time = std::time::Duration::ZERO;
+    });
+    ike_alone(&mut pair).unwrap();
+    settle(&mut pair);
+    let before = pair.ikes(End::Client);
+    pair.run_for(130 * SECOND);
+    settle(&mut pair);
+    assert_eq!(pair.ikes(End::Client).len(), 1, "{}", pair.story());
+    assert_ne!(pair.ikes(End::Client), before, "{}", pair.story());
+    assert!(pair.children(End::Client).is_empty());
+    shut_down(pair);
+}

@@ -44,9 +44,21 @@ pub struct Outside {
     pub idle: Option<Duration>,
 }
 
+/// What was done to a host, so that a copy can be brought to where it was.
+#[derive(Clone)]
+enum Input {
+    Command(Box<Command>),
+    Datagram(SocketAddr, SocketAddr, Vec<u8>),
+    Answer,
+    Timeout,
+    Flush,
+}
+
 /// An entry of the fake SAD.
 pub struct Installed {
     pub sa: ChildSa,
+    /// Sequence numbers that it left out.
+    pub skipped: u64,
     pub sends: bool,
     pub local: SocketAddr,
     pub remote: SocketAddr,
@@ -75,6 +87,9 @@ pub struct Host {
     tags: Vec<u64>,
     /// Everything that was ever installed.
     pub installed_ever: u64,
+    /// Everything that was ever done to it, if that is written down.
+    tape: Option<Vec<(u64, Input)>>,
+    born: (Settings, Arc<Config>, u64, i64),
 }
 
 impl Host {
@@ -86,7 +101,10 @@ impl Host {
         seed: u64,
         unix: i64,
     ) -> Self {
+        let born = (settings.clone(), Arc::clone(&config), seed, unix);
         Self {
+            tape: None,
+            born,
             end,
             endpoint: Endpoint::new(settings, config, Box::new(SeededRandom::new(seed)), unix),
             outside,
@@ -105,10 +123,52 @@ impl Host {
         }
     }
 
+    /// Writes down everything from now on.
+    pub fn record(&mut self) {
+        self.tape = Some(Vec::new());
+    }
+
+    /// How much is written down.
+    pub fn mark(&self) -> usize {
+        self.tape.as_ref().map_or(0, Vec::len)
+    }
+
+    fn note(&mut self, now: u64, input: impl FnOnce() -> Input) {
+        if let Some(tape) = &mut self.tape {
+            tape.push((now, input()));
+        }
+    }
+
+    /// A copy of it as it was at that mark: the same seed and the same inputs.
+    pub fn copy_at(&self, mark: usize) -> Self {
+        let (settings, config, seed, unix) = self.born.clone();
+        let mut copy = Self::new(self.end, settings, config, self.outside.clone(), seed, unix);
+        copy.record();
+        let mut nowhere = Net::new(0, [crate::net::Link::CLEAN; 2], None);
+        nowhere.cut = true;
+        for (now, input) in self.tape.iter().flatten().take(mark).cloned() {
+            match input {
+                Input::Command(command) => copy.command(now, *command),
+                Input::Datagram(src, dst, bytes) => copy.receive(now, src, dst, &bytes),
+                Input::Answer => assert!(copy.answer(now)),
+                Input::Timeout => copy.timeout(now),
+                Input::Flush => copy.flush(now, &mut nowhere),
+            }
+        }
+        copy
+    }
+
+    pub fn timeout(&mut self, now: u64) {
+        self.note(now, || Input::Timeout);
+        self.endpoint.handle_timeout(Instant::from_micros(now));
+    }
+
     pub fn command(&mut self, now: u64, command: Command) {
+        self.note(now, || Input::Command(Box::new(command.clone())));
         if let Command::Initiate { tag, .. }
         | Command::InitiateIke { tag, .. }
         | Command::Redirect { tag, .. }
+        | Command::TakeOver { tag, .. }
         | Command::TerminateIke { tag, .. }
         | Command::TerminateChild { tag, .. } = &command
             && *tag != 0
@@ -120,6 +180,7 @@ impl Host {
 
     /// A datagram from the network, as the gateway's sockets would hand it over.
     pub fn receive(&mut self, now: u64, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
+        self.note(now, || Input::Datagram(src, dst, bytes.to_vec()));
         let (port, port_nat_t) = (self.endpoint.settings().port, self.endpoint.settings().port_nat_t);
         if !self.outside.addresses.contains(&dst.ip()) {
             return;
@@ -139,6 +200,7 @@ impl Host {
 
     /// Takes what the endpoint has to say: datagrams to the network, questions to the outside.
     pub fn flush(&mut self, now: u64, net: &mut Net) {
+        self.note(now, || Input::Flush);
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let Path { local, remote } = transmit.path;
             if !self.outside.addresses.contains(&local.ip()) {
@@ -188,6 +250,7 @@ impl Host {
             return false;
         }
         let (id, answer) = entry.remove();
+        self.note(now, || Input::Answer);
         self.endpoint.complete(Instant::from_micros(now), id, answer);
         true
     }
@@ -233,6 +296,13 @@ impl Host {
                         (entry.local, entry.remote, entry.udp_encap) = (path.local, path.remote, udp_encap);
                     }
                     None => self.objections.push(format!("CHILD_SA {id} updated, which is not installed")),
+                }
+                None
+            }
+            Action::SkipSequence { id, by } => {
+                match self.sad.get_mut(&id) {
+                    Some(entry) => entry.skipped += by,
+                    None => self.objections.push(format!("CHILD_SA {id} skips, which is not installed")),
                 }
                 None
             }
@@ -308,7 +378,7 @@ impl Host {
         }
         let (local, remote, udp_encap) = (sa.local, sa.remote, sa.udp_encap);
         self.installed_ever += 1;
-        self.sad.insert(id, Installed { sends: sa.outbound_ready, local, remote, udp_encap, sa });
+        self.sad.insert(id, Installed { skipped: 0, sends: sa.outbound_ready, local, remote, udp_encap, sa });
         Ok(())
     }
 

@@ -27,3 +27,4 @@ mod redirect;
 mod rekey_table;
 mod setup;
 mod storm;
+mod sync;

@@ -31,6 +31,26 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// One whose hosts can be replaced by copies.
+    pub fn recorded(setup: Setup, seed: u64) -> Self {
+        assert_eq!(setup.half_open, 0);
+        let mut pair = Self::new(setup, seed);
+        pair.client.record();
+        pair.gateway.record();
+        pair
+    }
+
+    /// The point that an end is at now.
+    pub fn mark(&self, end: End) -> usize {
+        self.host(end).mark()
+    }
+
+    /// The machine at that end dies, and a copy of it takes its place that knows nothing of what came after `mark`.
+    pub fn fail_over(&mut self, end: End, mark: usize) {
+        let copy = self.host(end).copy_at(mark);
+        *self.host_mut(end) = copy;
+    }
+
     pub fn new(setup: Setup, seed: u64) -> Self {
         let mut seeds = SeededRandom::new(seed);
         let nat = setup.nat.then(|| Nat::new(ip("198.51.100.1")));
@@ -118,7 +138,7 @@ impl Pair {
         } else {
             for host in [&mut self.client, &mut self.gateway] {
                 if host.next_timeout().is_some_and(|(at, _)| at <= now) {
-                    host.endpoint.handle_timeout(Instant::from_micros(now));
+                    host.timeout(now);
                 }
             }
         }

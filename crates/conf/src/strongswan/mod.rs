@@ -38,7 +38,7 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 3] = ["dataplane", "tun", "mtu"];
+const ADIT_KEYS: [&str; 4] = ["dataplane", "tun", "mtu", "message_id_sync"];
 const REDIRECT_KEYS: [&str; 3] = ["gateway", "stage", "grace"];
 
 /// Reads the daemon's settings. The configuration holds what could be read; it is to be applied only if no diagnostic
@@ -365,6 +365,7 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             })
             .and_then(|mtu| u32::try_from(mtu).ok())
             .filter(|mtu| *mtu != 0),
+        message_id_sync: fields.bool("message_id_sync", default.message_id_sync),
         redirect,
     }
 }

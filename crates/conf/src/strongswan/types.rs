@@ -289,6 +289,8 @@ pub struct AditConf {
     pub tun: String,
     /// Its MTU; `None` (written 0) = computed from the path.
     pub mtu: Option<u32>,
+    /// Announce that counters can be synchronized after a failover (RFC 6311).
+    pub message_id_sync: bool,
     /// The section `redirect`.
     pub redirect: RedirectConf,
 }
@@ -317,6 +319,7 @@ impl Default for AditConf {
             dataplane: DataplaneKind::Auto,
             tun: "adit0".to_owned(),
             mtu: None,
+            message_id_sync: true,
             redirect: RedirectConf::default(),
         }
     }

@@ -321,6 +321,12 @@ impl Dataplane for Userspace {
         let _ = self.book.move_peer(Owner::Child(id), remote.ip());
     }
 
+    fn skip_sequence(&mut self, id: u32, by: u64) {
+        if let Some(child) = self.children.get(&id) {
+            child.sa.outbound.skip(by);
+        }
+    }
+
     fn remove(&mut self, id: u32) {
         let Some(child) = self.children.remove(&id) else { return };
         let mut tables = self.tables();

@@ -50,6 +50,12 @@ impl Core {
                 }
             }
             Command::Redirect { id, gateway, tag } => self.redirect(id, gateway, tag),
+            Command::TakeOver { id, message_ids, replay, tag } => {
+                let found = self.with(id, |sa, core| sa.take_over(core, message_ids, replay, tag));
+                if found.is_none() {
+                    self.outcome(&[tag], Err(Reason::NoSuchSa { id }));
+                }
+            }
             Command::RekeyIke { id } => {
                 self.with(id, |sa, core| {
                     if sa.is_established() {
@@ -148,7 +154,7 @@ impl Core {
     }
 
     /// An IKE_SA of that connection that can take children, now or soon.
-    fn usable_ike(&self, connection: &Connection) -> Option<u32> {
+    fn usable_ike(&self, connection: &Arc<Connection>) -> Option<u32> {
         let usable = |sa: &&u32| {
             self.sas.get(sa).is_some_and(|sa| {
                 let leaving = matches!(sa.active, Active::DeleteIke)

@@ -51,6 +51,8 @@ pub struct Stats {
     pub redirects_sent: u64,
     /// Times that we went to another gateway.
     pub redirects_followed: u64,
+    /// Synchronizations of Message IDs, of either end.
+    pub synchronized: u64,
     /// Requests retransmitted by us.
     pub retransmits: u64,
     /// Requests retransmitted by peers.

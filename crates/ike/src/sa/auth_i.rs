@@ -13,6 +13,7 @@ use crate::reason::{Reason, notify_name};
 use crate::sa::auth_method::{METHOD_PSK, Passwords, Whose, id_payload, identity};
 use crate::sa::config_payload;
 use crate::sa::init_i::{Transcript, syntax};
+use crate::sa::sync;
 use crate::sa::{Active, ChildOffer, Fatal, IkeSa, Message, Phase, Task};
 
 enum Step {
@@ -111,6 +112,7 @@ impl IkeSa {
             // RFC 7296 §2.16: leaving AUTH out asks for EAP.
             AuthMethod::Eap => {}
         }
+        payloads.extend(sync::announcement(core));
         payloads.extend(config_payload::request(&self.conn.vips));
         let childless = self.goes_childless()?;
         let wanted = |task: &Task| !childless && matches!(task, Task::Child(_));
@@ -127,6 +129,7 @@ impl IkeSa {
     pub(crate) fn on_auth_response(&mut self, core: &mut Core, message: Message) {
         let Phase::AuthI(mut auth) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let step = std::mem::replace(&mut auth.step, Step::First);
+        self.sync.hear(core, &message);
         let result = match step {
             Step::First => self.first_response(core, &mut auth, message),
             Step::Eap(client) => self.eap_response(core, &mut auth, client, message),

@@ -88,6 +88,7 @@ impl IkeSa {
     pub(crate) fn on_auth_request(&mut self, core: &mut Core, mid: u32, message: Message) {
         let Phase::AuthR(mut auth) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let step = std::mem::replace(&mut auth.step, RStep::First);
+        self.sync.hear(core, &message);
         let result = match step {
             RStep::First => self.first_request(core, &mut auth, message),
             RStep::Eap(server) => self.eap_request(core, &mut auth, server, message),
@@ -452,7 +453,8 @@ impl IkeSa {
     }
 
     /// The last answer of IKE_AUTH.
-    pub(crate) fn complete_auth(&mut self, core: &mut Core, mid: u32, payloads: Vec<Payload>) {
+    pub(crate) fn complete_auth(&mut self, core: &mut Core, mid: u32, mut payloads: Vec<Payload>) {
+        payloads.extend(self.sync.answer());
         self.become_established(core);
         self.respond(core, ExchangeType::IKE_AUTH, mid, payloads);
     }

@@ -64,6 +64,7 @@ impl IkeSa {
     /// Outcomes of everything that waits for this IKE_SA.
     fn settle_tags(&mut self, core: &mut Core, reason: &Reason) {
         let mut tags = std::mem::take(&mut self.up_tags);
+        tags.extend(self.sync.give_up());
         let mut offers = Vec::new();
         if let Phase::AuthI(auth) = &mut self.phase {
             offers.extend(auth.take_offer());

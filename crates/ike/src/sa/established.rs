@@ -116,6 +116,9 @@ impl IkeSa {
                 self.request(core, ExchangeType::INFORMATIONAL, &[payload], active);
             }
             Task::DeleteIke => self.send_delete_ike(core),
+            Task::SyncReplay { payload } => {
+                self.request(core, ExchangeType::INFORMATIONAL, &[payload], Active::SyncReplay);
+            }
             Task::Redirect { gateway } => self.send_redirect(core, &gateway),
             Task::Dpd => {
                 log!(core, Ike, 1, self, "sending DPD request");
@@ -134,15 +137,21 @@ impl IkeSa {
             .map(|child| Wish::new(Arc::clone(&child.config)))
             .collect();
         log!(core, Ike, 0, self, "reauthenticating IKE_SA {}", self.label());
-        if wishes.is_empty() {
+        // One that is to stand without children is made anew without; the other way round it would take one to ask for.
+        let alone = self.stands_alone && core.settings.make_before_break;
+        if wishes.is_empty() && !alone {
             return self.delete_with(core, None);
         }
         // The configuration may have changed since.
         let current = core.config.connections.iter().find(|conn| conn.name == self.conn.name);
         let conn = current.map_or_else(|| Arc::clone(&self.conn), Arc::clone);
         if core.settings.make_before_break {
-            let mut sa = Self::initiate(core, conn, wishes);
-            sa.reauth_of = Some(self.id);
+            let id = self.id;
+            let sa = Self::initiate_as(core, conn, |sa| {
+                sa.queue.extend(wishes.into_iter().map(Task::Child));
+                sa.stands_alone = alone;
+                sa.reauth_of = Some(id);
+            });
             core.adopt(sa);
         } else {
             for wish in wishes {

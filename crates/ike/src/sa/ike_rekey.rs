@@ -271,6 +271,7 @@ impl IkeSa {
         new.remote_eap_id = self.remote_eap_id.clone();
         new.nat = self.nat;
         new.peer_fragments = self.peer_fragments;
+        new.sync = self.sync.successor();
         new.follows = self.follows;
         new.detour = self.detour.take();
         new.redirect_until = self.redirect_until.take();

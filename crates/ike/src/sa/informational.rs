@@ -16,6 +16,7 @@ impl IkeSa {
         let mut answer = Vec::new();
         let mut closing = None;
         let mut redirect = None;
+        let mut skipped = false;
         for payload in message.0 {
             match payload {
                 Payload::Delete { protocol: 1, .. } => {
@@ -35,6 +36,12 @@ impl IkeSa {
                     closing = Some(Reason::AuthFailedByPeer { method, local });
                 }
                 Payload::Notify { kind: NotifyType::REDIRECT, data, .. } => redirect = Some(data),
+                // Once per message, however often it says so.
+                Payload::Notify { kind: NotifyType::IPSEC_REPLAY_COUNTER_SYNC, data, .. }
+                    if !std::mem::replace(&mut skipped, true) =>
+                {
+                    self.on_replay_sync(core, &data);
+                }
                 // RFC 7296 §3.10.1: unknown status notifies are ignored.
                 _ => {}
             }

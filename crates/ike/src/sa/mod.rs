@@ -28,6 +28,7 @@ mod proposals;
 mod receive;
 pub(crate) mod redirect;
 mod seal;
+mod sync;
 mod timers;
 mod view;
 mod window;
@@ -55,6 +56,7 @@ pub(crate) use ike_rekey::IkeOffer;
 pub(crate) use init_i::Init;
 pub(crate) use init_r::InitRequest;
 pub(crate) use message::Message;
+pub(crate) use sync::Sync;
 pub(crate) use window::Window;
 
 /// Where an IKE_SA stands. What only makes sense in one phase is inside it.
@@ -151,6 +153,10 @@ pub(crate) enum Task {
     Redirect {
         gateway: GatewayId,
     },
+    /// The peer's replay counters are to skip numbers.
+    SyncReplay {
+        payload: adit_wire::Payload,
+    },
     Dpd,
 }
 
@@ -166,6 +172,7 @@ pub(crate) enum Active {
     },
     DeleteIke,
     Redirect,
+    SyncReplay,
     Dpd,
 }
 
@@ -216,6 +223,7 @@ pub(crate) struct IkeSa {
     pub detour: Option<Box<redirect::Detour>>,
     /// When it is deleted because its client was sent elsewhere.
     pub redirect_until: Option<Instant>,
+    pub sync: Sync,
     /// It was asked for without children: it stays when it has none.
     pub stands_alone: bool,
     pub window: Window,
@@ -288,6 +296,7 @@ impl IkeSa {
             follows: redirect::Follows::Nobody,
             detour: None,
             redirect_until: None,
+            sync: Sync::default(),
             stands_alone: false,
             window: Window::default(),
             active: Active::None,

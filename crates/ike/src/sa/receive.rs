@@ -42,6 +42,9 @@ impl IkeSa {
             self.on_unprotected(core, &envelope);
             return;
         };
+        if self.on_possible_sync(core, path, header, bytes, encrypted) {
+            return;
+        }
         let Some(place) = self.place(core, header) else {
             core.stats.out_of_window += 1;
             return;
@@ -184,6 +187,9 @@ impl IkeSa {
 
     fn dispatch(&mut self, core: &mut Core, place: Place, header: &Header, message: Message) {
         let mid = header.message_id;
+        if place == Place::Response && self.sync.is_pending() {
+            return self.on_sync_response(core, &message);
+        }
         if place == Place::Response {
             self.window.request = None;
             self.window.send_next = mid.wrapping_add(1);
@@ -198,6 +204,7 @@ impl IkeSa {
                     self.close(core, None);
                 }
                 Active::Redirect => self.was_redirected(core),
+                Active::SyncReplay => {}
                 Active::Dpd => self.on_dpd_response(core, &message),
                 Active::None => {}
             };
@@ -242,6 +249,11 @@ impl IkeSa {
     /// A message that is genuine but cannot be read (RFC 7296 §2.21.2, §2.21.3).
     fn on_unreadable(&mut self, core: &mut Core, place: Place, header: &Header, error: WireError) {
         log!(core, Enc, 1, self, "parsing message failed: {error}");
+        if place == Place::Response && self.sync.is_pending() {
+            // RFC 6311 §5.1: not the answer that is awaited.
+            core.stats.out_of_window += 1;
+            return;
+        }
         let reason = match error {
             WireError::UnsupportedCritical(payload) => Reason::UnsupportedCritical { payload },
             error => Reason::Syntax { detail: error.to_string() },
@@ -330,6 +342,10 @@ impl IkeSa {
             Ok(packets) => {
                 self.active = active;
                 self.launch(core, mid, exchange, packets);
+                // A failover of the peer may have it sent again under another Message ID.
+                if let Some(request) = self.window.request.as_mut().filter(|_| self.sync.message_ids) {
+                    request.payloads = Some(payloads.into());
+                }
             }
             Err(reason) => self.fail(core, reason),
         }

@@ -55,6 +55,7 @@ impl IkeSa {
 
     fn active_names(&self) -> Vec<&'static str> {
         match &self.active {
+            Active::None if self.sync.is_pending() => vec!["IKE_MID_SYNC"],
             Active::None => Vec::new(),
             Active::Handshake => match self.phase {
                 Phase::Init(_) => vec!["IKE_INIT", "IKE_NATD"],
@@ -66,6 +67,7 @@ impl IkeSa {
             Active::DeleteChild { .. } => vec!["CHILD_DELETE"],
             Active::DeleteIke => vec!["IKE_DELETE"],
             Active::Redirect => vec!["IKE_REDIRECT"],
+            Active::SyncReplay => vec!["IKE_MID_SYNC"],
             Active::Dpd => vec!["IKE_DPD"],
         }
     }
@@ -79,6 +81,7 @@ fn task_name(task: &Task) -> &'static str {
         Task::DeleteChild { .. } | Task::DeleteSpi { .. } => "CHILD_DELETE",
         Task::DeleteIke => "IKE_DELETE",
         Task::Redirect { .. } => "IKE_REDIRECT",
+        Task::SyncReplay { .. } => "IKE_MID_SYNC",
         Task::Dpd => "IKE_DPD",
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Request {
     pub exchange: ExchangeType,
     /// The datagrams: one, or all fragments.
     pub packets: Vec<Vec<u8>>,
+    /// What is in them, where it may have to be sealed anew (RFC 6311).
+    pub payloads: Option<Box<[adit_wire::Payload]>>,
     /// How often it was sent.
     pub sent: u32,
     pub first_sent: Instant,
@@ -52,8 +54,15 @@ impl IkeSa {
         }
         self.last_out = core.now;
         let deadline = core.now + self.wait(core, 0);
-        self.window.request =
-            Some(Box::new(Request { mid, exchange, packets, sent: 1, first_sent: core.now, deadline }));
+        self.window.request = Some(Box::new(Request {
+            mid,
+            exchange,
+            packets,
+            payloads: None,
+            sent: 1,
+            first_sent: core.now,
+            deadline,
+        }));
     }
 
     fn wait(&self, core: &mut Core, n: u32) -> std::time::Duration {

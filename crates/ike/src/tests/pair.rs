@@ -309,6 +309,7 @@ impl Pair {
                     host.active.insert(id);
                     continue;
                 }
+                Action::SkipSequence { .. } => continue,
                 Action::UpdateChild { id, path, .. } => {
                     if let Some(sa) = host.installed.get_mut(&id) {
                         sa.local = path.local;
