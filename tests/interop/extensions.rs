@@ -83,6 +83,11 @@ fn redirect_new(stage: &str, roles: Roles) {
         world.unreachable_first();
         // strongSwan's swanctl loses sight of an IKE_SA that goes on elsewhere: what counts is where it ends.
         let _ = world.rw.initiate(&world.name, "net", 10);
+        if stage == "auth" && roles.rw == Kind::StrongSwan {
+            // strongSwan 5.9.8 believes it, sets out, and then dies of a double free of its own.
+            assert!(world.rw.logged(&["redirected to", OTHER]), "it did not follow");
+            continue;
+        }
         arrived(&world);
         world.down(false);
     }

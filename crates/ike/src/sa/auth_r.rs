@@ -282,6 +282,8 @@ impl IkeSa {
             payloads.push(redirect::notify(&gateway, &[]));
             self.phase = Phase::AuthR(auth);
             self.remember_peer(core);
+            // Nothing is agreed on for an IKE_SA that is about to go: the redirect is the last word.
+            self.sync = crate::sa::Sync::default();
             self.complete_auth(core, mid, payloads);
             return self.was_redirected(core);
         }

@@ -19,7 +19,7 @@ fn psk_with_one_child() {
     assert_eq!(c.local_ts[0].to_string(), "10.1.0.0/16");
     for line in [
         "IKE initiating IKE_SA home[1] to 192.0.2.2",
-        "ENC generating IKE_SA_INIT request 0 [ SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP) N(HASH_ALG) ]",
+        "ENC generating IKE_SA_INIT request 0 [ SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP) N(HASH_ALG) N(REDIR_SUP) ]",
         "NET sending packet: from 192.0.2.1[500] to 192.0.2.2[500]",
         "IKE IKE_SA home[1] established between 192.0.2.1[a.example]...192.0.2.2[b.example]",
         "IKE CHILD_SA net{1} established with SPIs c",

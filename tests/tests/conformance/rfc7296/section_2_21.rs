@@ -50,7 +50,8 @@ fn a_refused_child_does_not_fail_the_authentication() {
         .iter()
         .find(|(to, header, _)| !to && header.exchange == ExchangeType::IKE_AUTH)
         .expect("an answer");
-    assert_eq!(notifies(answer), [TS_UNACCEPTABLE]);
+    let errors: Vec<_> = notifies(answer).into_iter().filter(|kind| *kind < 16384).collect();
+    assert_eq!(errors, [TS_UNACCEPTABLE]);
     assert!([PayloadType::IDR, PayloadType::AUTH].iter().all(|kind| answer.iter().any(|r| r.kind == kind.0)));
     for (_, event) in &lab.mallory.events {
         established |= matches!(event, adit_ike::Event::IkeEstablished { .. });
