@@ -144,6 +144,26 @@ fn sequence_numbers_never_wrap() {
     }
 }
 
+/// RFC 6311 §5.2: for an SA that was taken over.
+#[test]
+fn skipped_numbers_are_never_sent() {
+    for esn in [false, true] {
+        let (out, _) = pair((20, 256, 0), esn);
+        sealed(&out, b"first");
+        out.skip(0);
+        assert_eq!(out.next_sequence(), 2);
+        out.skip(1000);
+        assert_eq!(out.next_sequence(), 1002);
+        sealed(&out, b"second");
+        assert_eq!(out.next_sequence(), 1003);
+        // All that are left are gone, and none comes again.
+        out.skip(u64::MAX);
+        let mut packet = Vec::new();
+        let result = out.seal(4, b"third", &mut SeededRandom::new(1), &mut packet);
+        assert_eq!((result, packet.len()), (Err(EspError::SequenceExhausted), 0));
+    }
+}
+
 /// The high half is not on the wire, but it is authenticated.
 #[test]
 fn extended_sequence_numbers_cross_the_wrap() {
