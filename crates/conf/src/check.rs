@@ -6,6 +6,7 @@ use adit_ipsec::{Identity, Proposal, Protocol, TransformType};
 
 use crate::diag::Diagnostic;
 use crate::nearest;
+use crate::pfs;
 use crate::source::Span;
 use crate::swanctl::{AuthMethod, Connection, SecretEntry, SecretKind, SwanctlConf, is_concrete};
 use crate::tree::Section;
@@ -26,6 +27,7 @@ pub fn check(conf: &SwanctlConf, root: &Section) -> Vec<Diagnostic> {
     for conn in &conf.connections {
         connection(&known, conn, places.get(&conn.name), &mut out);
     }
+    pfs::check(conf, root, &mut out);
     out
 }
 

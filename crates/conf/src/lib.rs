@@ -19,6 +19,7 @@ pub mod diag;
 pub mod glob;
 mod lexer;
 pub mod nearest;
+mod pfs;
 pub mod schema;
 pub mod source;
 pub mod strongswan;

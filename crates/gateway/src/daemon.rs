@@ -12,8 +12,8 @@ use adit_pki::Certificate;
 
 use crate::control::{
     AuthoritySpec, CertFlag, CertSnapshot, CounterScope, CounterSnapshot, Daemon, FailureNote, IkeSaSnapshot,
-    InitiateError, LeaseSnapshot, LineSink, LogLine, PlanRow, PolicySnapshot, PoolSnapshot, SaFilter,
-    SharedSpec, SharedUse, StatsSnapshot, Target, VersionInfo, Wait,
+    InitiateError, LeaseSnapshot, LineSink, LogLine, PlanRow, PolicySnapshot, PoolSnapshot, RetrySnapshot,
+    SaFilter, SharedSpec, SharedUse, StatsSnapshot, Target, VersionInfo, Wait,
 };
 use crate::creds::{self, SharedKind};
 use crate::driver::{Clock, Driver};
@@ -310,14 +310,28 @@ impl Daemon for Handle {
         })
     }
 
+    fn retries(&self) -> Vec<RetrySnapshot> {
+        self.ask(|d| {
+            let now = d.clock.now();
+            let shown = |retry: adit_ike::RetryView| RetrySnapshot {
+                ike: retry.conn,
+                child: retry.child,
+                failures: retry.failures,
+                next_in: retry.at.since(now).as_secs(),
+            };
+            d.endpoint.retries().map(shown).collect()
+        })
+    }
+
+    fn cancel_retries(&self, conn: Option<&str>, child: Option<&str>) -> usize {
+        let (conn, child) = (conn.map(str::to_owned), child.map(str::to_owned));
+        self.ask(move |d| d.endpoint.cancel_retries(conn.as_deref(), child.as_deref()))
+    }
+
     fn rekey(&self, target: Target, reauth: bool) -> Result<(), String> {
-        if reauth {
-            return Err(
-                "reauthentication on command is not served yet; terminate and initiate instead".into()
-            );
-        }
         self.call(move |d| {
             d.command(match target {
+                Target::Ike(id) if reauth => Command::ReauthIke { id },
                 Target::Ike(id) => Command::RekeyIke { id },
                 Target::Child(id) => Command::RekeyChild { id },
             });

@@ -177,6 +177,9 @@ impl Driver {
                 format!("{dropped} IKE datagrams or data plane events lost: more came than can be worked on");
             self.logger.line(Group::Net, 1, text);
         }
+        for (id, hard) in self.mailbox.take_expired() {
+            self.command(Command::ChildExpired { id, hard });
+        }
         for _ in 0..MAIL_BUDGET {
             let Ok(mail) = mail.try_recv() else { return };
             self.handle(mail);
@@ -301,6 +304,7 @@ impl Driver {
             Event::ShutdownComplete => self.ended = self.ending.is_some(),
             Event::IkeKeys(keys) => key_export::ike_keys(self, &keys),
             Event::ChildKeys(keys) => key_export::child_keys(self, &keys),
+            Event::TrapWanted { conn, child } => self.trap_wanted(&conn, &child),
             other => self.tell(other),
         }
     }
@@ -428,8 +432,8 @@ fn alert(reason: &Reason) -> &'static str {
         Reason::PeerUnreachable { established: true, .. } => "retransmit-send-timeout",
         Reason::PeerUnreachable { .. } => "peer-init-unreachable",
         Reason::NameUnresolved { .. } | Reason::NoRemoteAddress => "peer-addr-failed",
-        Reason::HalfOpenTimeout => "half-open-timeout",
-        Reason::NoProposal { protocol: "ESP", .. } => "proposal-mismatch-child",
+        Reason::HalfOpenTimeout | Reason::PendingAuthTimeout => "half-open-timeout",
+        Reason::NoProposal { protocol: "ESP", .. } | Reason::PfsMismatch { .. } => "proposal-mismatch-child",
         Reason::NoProposal { .. } | Reason::InvalidKe { .. } => "proposal-mismatch-ike",
         Reason::TsUnacceptable { .. } => "ts-mismatch",
         Reason::InstallFailed { .. } => "install-child-sa-failed",

@@ -1,9 +1,10 @@
 //! How other threads reach the protocol thread: a bounded queue and a wake-up.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_dataplane::DataplaneEvent;
 use adit_ike::{ActionId, Completion, Path};
@@ -34,6 +35,8 @@ pub(crate) struct Mailbox {
     queue: SyncSender<Mail>,
     waker: Arc<Waker>,
     dropped: Arc<AtomicU64>,
+    /// CHILD_SAs at a limit that found the queue full.
+    expired: Arc<Mutex<BTreeSet<(u32, bool)>>>,
 }
 
 impl Mailbox {
@@ -41,7 +44,7 @@ impl Mailbox {
     pub(crate) fn new() -> io::Result<(Self, Receiver<Mail>)> {
         let (queue, receiver) = sync_channel(CAPACITY);
         let waker = Arc::new(Waker::new()?);
-        Ok((Self { queue, waker, dropped: Arc::default() }, receiver))
+        Ok((Self { queue, waker, dropped: Arc::default(), expired: Arc::default() }, receiver))
     }
 
     /// What the protocol thread polls.
@@ -53,12 +56,26 @@ impl Mailbox {
     pub(crate) fn offer(&self, mail: Mail) {
         match self.queue.try_send(mail) {
             Ok(()) => self.waker.wake(),
+            Err(TrySendError::Full(Mail::Dataplane(DataplaneEvent::Expired { id, hard }))) => {
+                // Told once: it must not be lost. There are no more of them than SAs.
+                self.expired().insert((id, hard));
+                self.waker.wake();
+            }
             Err(TrySendError::Full(_)) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 self.waker.wake();
             }
             Err(TrySendError::Disconnected(_)) => {}
         }
+    }
+
+    fn expired(&self) -> MutexGuard<'_, BTreeSet<(u32, bool)>> {
+        self.expired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// CHILD_SAs that reached a limit while the queue was full, and whether it was the hard one.
+    pub(crate) fn take_expired(&self) -> BTreeSet<(u32, bool)> {
+        std::mem::take(&mut self.expired())
     }
 
     /// For orders of the operator: waits while the queue is full. `false` when the protocol thread is gone.
@@ -87,5 +104,24 @@ impl Mailbox {
     /// Datagrams and events lost to a full queue since this was last asked.
     pub(crate) fn take_dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_loses_datagrams_but_no_expiry() {
+        let (mailbox, _receiver) = Mailbox::new().unwrap();
+        for _ in 0..CAPACITY {
+            mailbox.offer(Mail::Shutdown);
+        }
+        assert_eq!(mailbox.take_dropped(), 0);
+        mailbox.offer(Mail::Shutdown);
+        mailbox.offer(Mail::Dataplane(DataplaneEvent::Expired { id: 7, hard: true }));
+        assert_eq!(mailbox.take_dropped(), 1);
+        assert_eq!(mailbox.take_expired(), BTreeSet::from([(7, true)]));
+        assert!(mailbox.take_expired().is_empty());
     }
 }

@@ -143,6 +143,7 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         retransmit_jitter: from.retransmit_jitter,
         retransmit_limit: from.retransmit_limit,
         half_open_timeout: from.half_open_timeout,
+        pending_auth_timeout: from.adit.pending_auth_timeout,
         cookie_threshold: protected(from.cookie_threshold),
         cookie_threshold_ip: protected(from.cookie_threshold_ip),
         block_threshold: protected(from.block_threshold),
@@ -162,6 +163,7 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         message_id_sync: from.adit.message_id_sync,
         initiator_only: from.initiator_only,
         close_ike_on_child_failure: from.close_ike_on_child_failure,
+        inactivity_close_ike: from.inactivity_close_ike,
         export_keys: from.save_keys.exports_ike() || from.save_keys.exports_esp(),
         ..ike::Settings::default()
     }

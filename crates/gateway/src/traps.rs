@@ -63,6 +63,15 @@ impl Driver {
         Ok(())
     }
 
+    /// A child ended whose action is a trap. One whose configuration is gone gets none.
+    pub(crate) fn trap_wanted(&mut self, conn: &str, child: &str) {
+        let Some(conn) = self.store.ike(conn).map(Arc::clone) else { return };
+        let Some(child) = conn.child(child).map(Arc::clone) else { return };
+        if let Err(problem) = self.install_trap(&conn, &child) {
+            self.logger.line(Group::Cfg, 0, problem);
+        }
+    }
+
     /// What a trap matches on our side: with virtual addresses still to come, everything.
     fn local_selectors(
         &mut self,

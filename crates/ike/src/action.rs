@@ -103,6 +103,11 @@ pub enum Command {
         /// Its unique id.
         id: u32,
     },
+    /// Reauthenticate an IKE_SA now; if only the peer can do that, ask it to (RFC 4478).
+    ReauthIke {
+        /// Its unique id.
+        id: u32,
+    },
     /// Rekey a CHILD_SA now.
     RekeyChild {
         /// Its unique id.

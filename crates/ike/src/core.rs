@@ -16,6 +16,7 @@ use crate::action::{Action, ActionId, Path, Transmit, TransmitKind};
 use crate::config::{Config, Credentials};
 use crate::endpoint::Stats;
 use crate::endpoint::cookie::Cookies;
+use crate::endpoint::retry::Retries;
 use crate::event::{Event, Group};
 use crate::reason::Reason;
 use crate::sa::IkeSa;
@@ -84,12 +85,6 @@ pub(crate) enum Wait {
     },
 }
 
-/// A connection to bring up by ourselves (dpd_action, close_action, reauthentication).
-pub(crate) struct Reinitiate {
-    pub conn: Arc<str>,
-    pub child: Arc<str>,
-}
-
 pub(crate) struct Core {
     pub now: Instant,
     pub settings: Settings,
@@ -116,7 +111,7 @@ pub(crate) struct Core {
     pub transmits: VecDeque<Transmit>,
     pub actions: VecDeque<(ActionId, Action)>,
     pub events: VecDeque<Event>,
-    pub reinitiate: Vec<Reinitiate>,
+    pub retries: Retries,
     /// The IKE_SA whose heir is known, because the peer uses it.
     pub inherit: Option<u32>,
     pub stats: Stats,
@@ -165,7 +160,7 @@ impl Core {
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
-            reinitiate: Vec::new(),
+            retries: Retries::default(),
             inherit: None,
             stats: Stats::default(),
             shutdown: None,

@@ -159,6 +159,13 @@ pub enum Event {
         /// The peer's before.
         remote: SocketAddr,
     },
+    /// A child ended, and packets for it are to bring it up again (`dpd_action = trap`, `close_action = trap`).
+    TrapWanted {
+        /// Its connection.
+        conn: Arc<str>,
+        /// The child.
+        child: Arc<str>,
+    },
     /// The answer to a command with a tag.
     Outcome {
         /// The command's tag.

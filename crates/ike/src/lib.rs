@@ -37,7 +37,7 @@ pub use config::{
     AuthMethod, ChildAction, ChildConfig, Childless, Config, Connection, Credentials, Fragmentation,
     HostSpec, LocalAuth, RemoteAuth, SendCert, SharedSecret, Unique,
 };
-pub use endpoint::{Endpoint, RunningConfig, Stats};
+pub use endpoint::{Endpoint, RetryView, RunningConfig, Stats};
 pub use event::{ChildKeysExport, Event, Group, IkeKeysExport};
 pub use reason::Reason;
 pub use settings::{LogLevels, Redirect, Settings};

@@ -76,6 +76,13 @@ pub enum Reason {
         /// The peer's; empty when the peer refused ours and kept its own to itself.
         theirs: Vec<Proposal>,
     },
+    /// The ends agree on everything of a CHILD_SA but the key exchange of its own, which its first IKE_AUTH left out.
+    PfsMismatch {
+        /// Our groups; 0 = may be without.
+        ours: Vec<u16>,
+        /// The peer's, as far as it said.
+        theirs: Vec<u16>,
+    },
     /// The peer insists on a key exchange that we did not propose, or changes its mind without end.
     InvalidKe {
         /// The group the peer wants.
@@ -107,6 +114,8 @@ pub enum Reason {
     },
     /// The peer was sent to another gateway and had its time.
     Redirected,
+    /// Authentication had begun and was not finished in time.
+    PendingAuthTimeout,
     // -- authentication ----------------------------------------------------------------------------------------
     /// No connection accepts this pair of identities.
     NoPeerConfig {
@@ -347,6 +356,18 @@ pub enum Reason {
     },
 }
 
+/// Names of key exchange groups.
+pub(crate) fn groups(ids: &[u16]) -> String {
+    if ids.is_empty() {
+        return "none".to_owned();
+    }
+    let name = |id: &u16| match id {
+        0 => "none".to_owned(),
+        id => adit_ipsec::names::ke_name(*id).to_string(),
+    };
+    ids.iter().take(16).map(name).collect::<Vec<_>>().join(", ")
+}
+
 struct List<'a, T>(&'a [T]);
 
 impl<T: fmt::Display> fmt::Display for List<'_, T> {
@@ -372,7 +393,9 @@ impl Reason {
     #[must_use]
     pub fn notify(&self) -> Option<NotifyType> {
         Some(match self {
-            Self::NoIkeConfig { .. } | Self::NoProposal { .. } => NotifyType::NO_PROPOSAL_CHOSEN,
+            Self::NoIkeConfig { .. } | Self::NoProposal { .. } | Self::PfsMismatch { .. } => {
+                NotifyType::NO_PROPOSAL_CHOSEN
+            }
             Self::NoPeerConfig { .. }
             | Self::IdentityMismatch { .. }
             | Self::IdentityNotCertified { .. }
@@ -450,6 +473,16 @@ impl Reason {
                 format!("IKE version {major} is asked for, only IKEv2 is served")
             }
             Self::BadKeyExchange { detail } => format!("the key exchange failed: {detail}"),
+            Self::PfsMismatch { ours, theirs } if theirs.is_empty() => format!(
+                "PFS mismatch: the peer refuses our key exchange groups {} for a CHILD_SA; it keeps its own to itself",
+                groups(ours)
+            ),
+            Self::PfsMismatch { ours, theirs } => format!(
+                "PFS mismatch: our key exchange groups for a CHILD_SA are {}, the peer's {}",
+                groups(ours),
+                groups(theirs)
+            ),
+            Self::PendingAuthTimeout => "the peer did not finish its authentication in time".to_owned(),
             Self::HalfOpenTimeout => "the peer did not complete the handshake in time".to_owned(),
             Self::TooManyRedirects { gateway } => {
                 format!("the gateways send us about: this was the sixth redirect within 300 s, to {gateway}")
@@ -607,11 +640,19 @@ impl Reason {
                 "Make `proposals` of both ends share one combination."
             }
             Self::NoProposal { .. } => "Make `esp_proposals` of both ends share one combination.",
+            Self::PfsMismatch { .. } => {
+                "Give `esp_proposals` of both ends a key exchange group in common (PFS), or none at both: the first \
+                 CHILD_SA comes up without one, but no rekeying will."
+            }
             Self::InvalidKe { .. } => "Add the group to the proposals here, or one of ours to the peer's.",
             Self::TooManyRestarts => "The peer is overloaded or broken; look at its log.",
             Self::VersionRefused { .. } => "Set the peer to IKEv2.",
             Self::BadKeyExchange { .. } => {
                 "The peer's implementation is at fault, or the message was forged."
+            }
+            Self::PendingAuthTimeout => {
+                "Look at the peer's log: it stopped in the middle of authentication. If people type passwords, raise \
+                 adit.pending_auth_timeout."
             }
             Self::HalfOpenTimeout => {
                 "Look at the peer's log: it stopped. Large IKE_AUTH messages may not get through; enable fragmentation \
@@ -724,6 +765,7 @@ impl Reason {
             Self::NoIkeConfig { .. } => "no-ike-config",
             Self::PeerUnreachable { .. } => "peer-unreachable",
             Self::NoProposal { .. } => "no-proposal",
+            Self::PfsMismatch { .. } => "pfs-mismatch",
             Self::InvalidKe { .. } => "invalid-ke",
             Self::TooManyRestarts => "too-many-restarts",
             Self::VersionRefused { .. } => "version-refused",
@@ -733,6 +775,7 @@ impl Reason {
             Self::RedirectUnsupported { .. } => "redirect-unsupported",
             Self::SyncUnsupported { .. } => "sync-unsupported",
             Self::Redirected => "redirected",
+            Self::PendingAuthTimeout => "pending-auth-timeout",
             Self::NoPeerConfig { .. } => "no-peer-config",
             Self::IdentityMismatch { .. } => "identity-mismatch",
             Self::IdentityNotCertified { .. } => "identity-not-certified",

@@ -30,6 +30,8 @@ pub struct Settings {
     pub retransmit_limit: Duration,
     /// Life of a half-open IKE_SA.
     pub half_open_timeout: Duration,
+    /// How long a peer whose IKE_AUTH has begun may take to finish it (`adit.pending_auth_timeout`).
+    pub pending_auth_timeout: Duration,
     /// Half-open IKE_SAs in total from which cookies are demanded; 0 = never.
     pub cookie_threshold: u32,
     /// The same per peer address.
@@ -60,6 +62,8 @@ pub struct Settings {
     pub prefer_configured_proposals: bool,
     /// Close an IKE_SA whose child failed.
     pub close_ike_on_child_failure: bool,
+    /// Close an IKE_SA whose only child was closed for inactivity.
+    pub inactivity_close_ike: bool,
     /// Use RSASSA-PSS rather than PKCS#1 v1.5 where both are possible.
     pub rsa_pss: bool,
     /// Refuse to be responder.
@@ -87,6 +91,7 @@ impl Default for Settings {
             retransmit_jitter: 0,
             retransmit_limit: Duration::ZERO,
             half_open_timeout: Duration::from_secs(30),
+            pending_auth_timeout: Duration::from_secs(60),
             cookie_threshold: 30,
             cookie_threshold_ip: 3,
             block_threshold: 5,
@@ -102,6 +107,7 @@ impl Default for Settings {
             make_before_break: true,
             prefer_configured_proposals: true,
             close_ike_on_child_failure: false,
+            inactivity_close_ike: false,
             rsa_pss: false,
             initiator_only: false,
             follow_redirects: true,

@@ -431,6 +431,8 @@ fn two_clients_of_one_identity() {
         pair.command(End::Client, command);
         let second = pair.outcome(End::Client, 99);
         assert_eq!(second.is_err(), unique == Unique::Keep, "{unique:?} {second:?}\n{}", pair.story());
+        // A duplicate is left the time that a reauthentication needs.
+        pair.run_for(15 * SECOND);
         settle(&mut pair);
         assert_eq!(pair.ikes(End::Gateway).len(), kept, "{unique:?}\n{}", pair.story());
         shut_down(pair);

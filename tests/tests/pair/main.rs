@@ -25,6 +25,7 @@ mod pair;
 mod pki;
 mod redirect;
 mod rekey_table;
+mod revival;
 mod setup;
 mod storm;
 mod sync;

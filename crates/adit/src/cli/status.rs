@@ -75,8 +75,11 @@ fn connection_rows(table: &mut Table, name: &str, fields: &Message) {
     let tone = tone(&state);
     table.row(vec![name.to_owned(), String::new(), state, peer, alone], tone);
     for (child, fields) in fields.get_section("children").into_iter().flat_map(Message::sections) {
-        let state = get(fields, "state");
+        let mut state = get(fields, "state");
         let tone = self::tone(&state);
+        if let Some(seconds) = fields.get_number("next-retry") {
+            state = format!("{state} in {}", show::roughly(seconds));
+        }
         let sas: usize = fields.get_number("child-sas").unwrap_or(0);
         let volume = |key| match (sas, fields.get_number(key)) {
             (0, _) | (_, None) => String::new(),
@@ -114,7 +117,7 @@ fn tone(state: &str) -> Tone {
     match state {
         "up" => Tone::Good,
         "down" => Tone::Bad,
-        "connecting" => Tone::Pending,
+        "connecting" | "retrying" => Tone::Pending,
         // a trap and a listener are as they should be, but nothing is up
         _ => Tone::Plain,
     }

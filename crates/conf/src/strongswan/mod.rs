@@ -38,7 +38,7 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 4] = ["dataplane", "tun", "mtu", "message_id_sync"];
+const ADIT_KEYS: [&str; 5] = ["dataplane", "tun", "mtu", "message_id_sync", "pending_auth_timeout"];
 const REDIRECT_KEYS: [&str; 3] = ["gateway", "stage", "grace"];
 
 /// Reads the daemon's settings. The configuration holds what could be read; it is to be applied only if no diagnostic
@@ -367,5 +367,6 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             .filter(|mtu| *mtu != 0),
         message_id_sync: fields.bool("message_id_sync", default.message_id_sync),
         redirect,
+        pending_auth_timeout: fields.time("pending_auth_timeout", default.pending_auth_timeout),
     }
 }

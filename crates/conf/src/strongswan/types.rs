@@ -291,6 +291,8 @@ pub struct AditConf {
     pub mtu: Option<u32>,
     /// Announce that counters can be synchronized after a failover (RFC 6311).
     pub message_id_sync: bool,
+    /// How long a peer whose IKE_AUTH has begun may take to finish it.
+    pub pending_auth_timeout: Duration,
     /// The section `redirect`.
     pub redirect: RedirectConf,
 }
@@ -321,6 +323,7 @@ impl Default for AditConf {
             mtu: None,
             message_id_sync: true,
             redirect: RedirectConf::default(),
+            pending_auth_timeout: Duration::from_secs(60),
         }
     }
 }

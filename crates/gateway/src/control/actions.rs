@@ -98,14 +98,19 @@ pub(super) fn terminate(daemon: &dyn Daemon, message: &Message, stream: &mut dyn
     let (wait, _) = wait(message);
     let level = level(message);
     let mut failure = None;
-    let mut terminated = 0;
+    // What is to come back is terminated, too, by staying away. Ids name only what is there.
+    let named = message.has("ike-id") || message.has("child-id");
+    let cancelled =
+        if named { 0 } else { daemon.cancel_retries(message.get_str("ike"), message.get_str("child")) };
+    let mut terminated = cancelled;
     for target in &targets {
         match daemon.terminate(*target, force, wait, level, &mut |line| control_log(stream, line)) {
             Ok(()) => terminated += 1,
             Err(cause) => failure = Some(cause),
         }
     }
-    let errmsg = match (targets.len(), failure) {
+    let matches = targets.len() + cancelled;
+    let errmsg = match (matches, failure) {
         (0, _) => Some("no matching SAs to terminate found".to_owned()),
         (1, Some(cause)) => Some(format!("terminating SA failed: {cause}")),
         (_, Some(cause)) => Some(format!("not all matching SAs could be terminated: {cause}")),
@@ -113,7 +118,7 @@ pub(super) fn terminate(daemon: &dyn Daemon, message: &Message, stream: &mut dyn
     };
     Message::new()
         .kv("success", if errmsg.is_none() { "yes" } else { "no" })
-        .text("matches", targets.len())
+        .text("matches", matches)
         .text("terminated", terminated)
         .opt("errmsg", errmsg)
 }
@@ -242,6 +247,8 @@ mod tests {
             "success=no matches=0 terminated=0 errmsg=no matching SAs to terminate found"
         );
         assert_eq!(ask(m().kv("ike", "office")), "success=yes matches=1 terminated=1");
+        // A child that is being brought back is there to be terminated, and is so at once.
+        assert_eq!(ask(m().kv("ike", "lab")), "success=yes matches=1 terminated=1");
         assert_eq!(ask(m().kv("child-id", "12").kv("force", "yes")), "success=yes matches=1 terminated=1");
         assert_eq!(
             ask(m().kv("ike-id", "7").kv("timeout", "5")),
@@ -250,7 +257,10 @@ mod tests {
         assert_eq!(
             fake.orders(),
             [
+                "cancel Some(\"zz\") None",
+                "cancel Some(\"office\") None",
                 "terminate Ike(7) false Forever",
+                "cancel Some(\"lab\") None",
                 "terminate Child(12) true Forever",
                 "terminate Ike(7) false AtMost(5ms)"
             ]

@@ -128,6 +128,10 @@ pub trait Daemon: Send + Sync + 'static {
     ) -> Result<(), String>;
     /// Sends the client of an IKE_SA to another gateway. `Ok` when it will be told.
     fn redirect(&self, ike: u32, gateway: &GatewayId) -> Result<(), String>;
+    /// Children that were lost and wait for the next attempt to bring them back.
+    fn retries(&self) -> Vec<RetrySnapshot>;
+    /// Gives up bringing back what was lost, of a connection, a child or (without both) everything; how many waited.
+    fn cancel_retries(&self, conn: Option<&str>, child: Option<&str>) -> usize;
     /// Starts rekeying an SA (with `reauth` authenticating an IKE_SA again). `Ok` when it is started.
     fn rekey(&self, target: Target, reauth: bool) -> Result<(), String>;
     /// Installs the trap policy of a child. Both exist.

@@ -144,6 +144,19 @@ pub struct PolicySnapshot {
     pub remote_ts: Vec<String>,
 }
 
+/// A child that was lost and is being brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrySnapshot {
+    /// Its connection.
+    pub ike: Arc<str>,
+    /// The child.
+    pub child: Arc<str>,
+    /// Losses and failed attempts in a row.
+    pub failures: u32,
+    /// Seconds until the next attempt.
+    pub next_in: u64,
+}
+
 /// What `version` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionInfo {

@@ -9,7 +9,7 @@
 //!   ike-sas = <established ones>
 //!   peer { uniqueid, state, remote-host, remote-port, remote-id, established, vips [ ] }    the first few
 //!   failure { when, peer, sentence, cure }         the last one since it was up; absent if none
-//!   children { <child> { state = up | connecting | trap | listening | down, child-sas, bytes-in, bytes-out, local-ts, remote-ts, failure { … } } }
+//!   children { <child> { state = up | connecting | retrying | trap | listening | down, next-retry (seconds), child-sas, bytes-in, bytes-out, local-ts, remote-ts, failure { … } } }
 //! }
 //! ```
 //! The answer carries the failures of peers that matched no connection: `strangers { 0 { failure } … }`.
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use adit_conf::swanctl::Connection;
 use adit_vici::{EventSink, Message};
 
-use super::{Daemon, FailureNote, IkeSaSnapshot, SaFilter, each_sa};
+use super::{Daemon, FailureNote, IkeSaSnapshot, RetrySnapshot, SaFilter, each_sa};
 
 /// Peers told of one by one; the others are counted.
 const MAX_PEERS: usize = 8;
@@ -55,10 +55,11 @@ pub(super) fn status(daemon: &dyn Daemon, _: &Message, stream: &mut dyn EventSin
     for conn in daemon.connections() {
         configured.insert(conn.name.clone(), Some(conn));
     }
+    let retries = daemon.retries();
     let traps: Vec<(String, String)> = daemon.policies().into_iter().map(|p| (p.ike, p.child)).collect();
     for (name, conn) in configured {
         let running = running.remove(&name).unwrap_or_default();
-        let fields = connection(daemon, &name, conn.as_deref(), &running, &traps);
+        let fields = connection(daemon, &name, conn.as_deref(), &running, (&traps, &retries));
         if stream.event("adit-status", &Message::new().section(&name, fields)).is_err() {
             break;
         }
@@ -114,7 +115,7 @@ fn connection(
     name: &str,
     conn: Option<&Connection>,
     running: &Running,
-    traps: &[(String, String)],
+    (traps, retries): (&[(String, String)], &[RetrySnapshot]),
 ) -> Message {
     let responds = conn.is_some_and(only_responds);
     let state = match (running.established, running.connecting) {
@@ -139,7 +140,9 @@ fn connection(
         let none = RunningChild::default();
         let run = running.children.get(&child.name).unwrap_or(&none);
         let trapped = traps.iter().any(|(c, n)| c == name && *n == child.name);
+        let retry = retries.iter().find(|r| *r.ike == *name && *r.child == *child.name);
         let state = match (run.up, run.connecting) {
+            (0, 0) if retry.is_some() => "retrying",
             (0, 0) if trapped => "trap",
             (0, 0) if responds => "listening",
             (0, 0) => "down",
@@ -148,6 +151,7 @@ fn connection(
         };
         let mut fields = Message::new()
             .kv("state", state)
+            .opt("next-retry", retry.map(|r| r.next_in))
             .text("child-sas", run.up)
             .text("bytes-in", run.bytes_in)
             .text("bytes-out", run.bytes_out);

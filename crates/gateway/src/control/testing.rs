@@ -214,6 +214,15 @@ impl Daemon for Fake {
         if gateway.to_string() == "bad.example" { Err("it does not follow".into()) } else { Ok(()) }
     }
 
+    fn retries(&self) -> Vec<RetrySnapshot> {
+        vec![RetrySnapshot { ike: "lab".into(), child: "net".into(), failures: 3, next_in: 12 }]
+    }
+
+    fn cancel_retries(&self, conn: Option<&str>, child: Option<&str>) -> usize {
+        self.order(format!("cancel {conn:?} {child:?}"));
+        usize::from(conn == Some("lab"))
+    }
+
     fn rekey(&self, target: Target, reauth: bool) -> Result<(), String> {
         self.order(format!("rekey {target:?} {reauth}"));
         Ok(())

@@ -26,6 +26,7 @@ impl Core {
             Command::InitiateIke { conn, tag } => self.initiate_ike(&conn, tag),
             Command::TerminateIke { id, force, tag } => {
                 let found = self.with(id, |sa, core| {
+                    sa.forget_revivals(core);
                     sa.terminate_tags.push(tag);
                     if force {
                         sa.farewell(core, &Reason::Terminated);
@@ -40,8 +41,11 @@ impl Core {
             }
             Command::TerminateChild { id, tag } => {
                 let found = self.with_child(id, |sa, core| {
+                    let conn = Arc::clone(&sa.conn.name);
                     if let Some(child) = sa.child_mut(id) {
+                        child.revive = false;
                         child.delete_tags.push(tag);
+                        core.retries.cancel(Some(&conn), Some(&child.config.name));
                     }
                     sa.delete_child(core, id);
                 });
@@ -63,6 +67,9 @@ impl Core {
                         sa.pump(core);
                     }
                 });
+            }
+            Command::ReauthIke { id } => {
+                self.with(id, |sa, core| sa.reauthenticate_on_command(core));
             }
             Command::RekeyChild { id } => {
                 self.with_child(id, |sa, core| rekey_child(sa, core, id));
@@ -184,6 +191,7 @@ impl Core {
 
     fn begin_shutdown(&mut self) {
         self.shutdown = Some(self.now + SHUTDOWN_WAIT);
+        self.retries.cancel(None, None);
         let ids: Vec<u32> = self.sas.keys().copied().collect();
         for id in ids {
             self.with(id, |sa, core| {
@@ -217,7 +225,7 @@ impl Core {
 fn wish_for(sa: &mut IkeSa, core: &mut Core, wish: Wish) {
     let same = |config: &Arc<ChildConfig>| config.name == wish.config.name;
     if let Some(child) = sa.children.iter_mut().find(|child| child.satisfies(&wish)) {
-        if child.state == ChildState::Installing {
+        if child.state == ChildState::Installing || sa.vips_pending {
             child.tags.extend(wish.tags);
         } else {
             core.outcome(&wish.tags, Ok(()));

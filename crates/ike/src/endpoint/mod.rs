@@ -6,6 +6,7 @@ pub(crate) mod cookie;
 mod dispatch;
 mod reconfigure;
 mod redirect;
+pub(crate) mod retry;
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use adit_crypto::Random;
 
 use crate::action::{Action, ActionId, Command, Completion, Path, Transmit};
 use crate::config::Config;
-use crate::core::{Core, Reinitiate};
+use crate::core::Core;
+pub use crate::endpoint::retry::RetryView;
 use crate::event::Event;
 use crate::settings::Settings;
 use crate::time::Instant;
@@ -105,7 +107,8 @@ impl Endpoint {
             (*at, what)
         });
         let shutdown = self.core.shutdown.filter(|_| !self.core.shutdown_told).map(|at| (at, "shutdown"));
-        sa.into_iter().chain(shutdown).min_by_key(|(at, _)| *at)
+        let retry = self.core.retries.next().map(|at| (at, "bringing back a lost child"));
+        sa.into_iter().chain(shutdown).chain(retry).min_by_key(|(at, _)| *at)
     }
 
     /// Carries out a command.
@@ -124,9 +127,7 @@ impl Endpoint {
 
     /// What follows from what has just been done.
     fn finish(&mut self) {
-        for Reinitiate { conn, child } in std::mem::take(&mut self.core.reinitiate) {
-            self.core.initiate(Some(&conn), Some(&child), 0, None);
-        }
+        self.core.run_retries();
         self.core.end_shutdown();
     }
 
@@ -171,6 +172,16 @@ impl Endpoint {
             child_sas: self.core.child_owner.len(),
             ..self.core.stats
         }
+    }
+
+    /// The children that were lost and wait for the next attempt to bring them back, by connection and name.
+    pub fn retries(&self) -> impl Iterator<Item = RetryView> {
+        self.core.retries.waiting()
+    }
+
+    /// Gives up bringing back what was lost: of one connection or all, of one child or all of them. How many waited.
+    pub fn cancel_retries(&mut self, conn: Option<&str>, child: Option<&str>) -> usize {
+        self.core.retries.cancel(conn, child)
     }
 
     /// The settings in use.

@@ -37,6 +37,7 @@ impl Core {
                 }
             });
         }
+        self.prune_retries();
     }
 }
 

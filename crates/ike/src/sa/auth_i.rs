@@ -84,7 +84,8 @@ impl IkeSa {
         if let Some((cert, _)) = &certificate {
             payloads.extend(self.cert_payloads(core, cert, asked.as_deref()));
         }
-        let alone = core.by_conn.get(&self.conn.name).is_none_or(|ids| ids.iter().all(|id| *id == self.id));
+        let alone = self.is_alone(core);
+        self.remember_expected_peer(core);
         if alone && self.reauth_of.is_none() && self.conn.unique != Unique::Never {
             payloads.push(Payload::notify(NotifyType::INITIAL_CONTACT, Vec::new()));
         }
@@ -93,9 +94,7 @@ impl IkeSa {
         }
         // A pattern is no identity that one can ask for.
         let wanted = &self.conn.remote.id;
-        let concrete =
-            !wanted.is_any() && wanted.matches(wanted) == MatchQuality::Exact && !has_wildcard(wanted);
-        if concrete {
+        if is_concrete(wanted) {
             payloads.push(Payload::IdR(id_payload(wanted)));
         }
         let t = &auth.transcript;
@@ -113,7 +112,8 @@ impl IkeSa {
             AuthMethod::Eap => {}
         }
         payloads.extend(sync::announcement(core));
-        payloads.extend(config_payload::request(&self.conn.vips));
+        let vips = if self.wanted_vips.is_empty() { &self.conn.vips } else { &self.wanted_vips };
+        payloads.extend(config_payload::request(vips));
         let childless = self.goes_childless()?;
         let wanted = |task: &Task| !childless && matches!(task, Task::Child(_));
         let next = self.queue.iter().position(wanted);
@@ -124,6 +124,38 @@ impl IkeSa {
             auth.offer = Some(offer);
         }
         Ok(payloads)
+    }
+
+    /// Whether no other IKE_SA of ours is with the peer that this one is to be with (RFC 7296 §2.4, INITIAL_CONTACT).
+    fn is_alone(&self, core: &Core) -> bool {
+        let same_name = core.by_conn.get(&self.conn.name);
+        if same_name.is_some_and(|ids| ids.iter().any(|id| *id != self.id)) {
+            return false;
+        }
+        // Another connection may be with the same peer, or be about to be.
+        let expected = &self.conn.remote.id;
+        let is_other = |sa: &Self| {
+            sa.id != self.id
+                && sa.local_id == self.local_id
+                && (expected.matches(&sa.remote_id) != MatchQuality::None
+                    || (sa.is_connecting() && sa.conn.remote.id == *expected))
+        };
+        if !is_concrete(expected) {
+            return !core.sas.values().any(|sa| is_other(sa));
+        }
+        let key = crate::core::peer_digest(&self.local_id, expected);
+        let mut ids = core.by_peer.range((key, 0)..=(key, u32::MAX)).map(|(_, id)| id);
+        !ids.any(|id| core.sas.get(id).is_some_and(|sa| is_other(sa)))
+    }
+
+    /// Enters the peer that is expected into the index: two initiations at once must not both claim to be the first.
+    fn remember_expected_peer(&mut self, core: &mut Core) {
+        if is_concrete(&self.conn.remote.id) {
+            self.forget_peer(core);
+            let key = crate::core::peer_digest(&self.local_id, &self.conn.remote.id);
+            self.peer_key = Some(key);
+            core.by_peer.insert((key, self.id));
+        }
     }
 
     pub(crate) fn on_auth_response(&mut self, core: &mut Core, message: Message) {
@@ -318,6 +350,7 @@ impl IkeSa {
         self.phase = Phase::Established;
         self.on_established(core);
         self.remember_peer(core);
+        self.on_auth_lifetime(core, &message);
         if let Some(attributes) = message.config(ConfigKind::Reply) {
             self.take_addresses(core, &attributes);
         }
@@ -368,11 +401,19 @@ impl IkeSa {
         self.local_vips.clone_from(&addresses);
         self.local_dns.clone_from(&dns);
         self.vips_of = self.id;
+        self.vips_pending = true;
         core.ask(self.id, Wait::VirtualIps, Action::InstallVirtualIps { ike: self.id, addresses, dns });
     }
 
     pub(crate) fn on_vips_installed(&mut self, core: &mut Core, result: Result<(), String>) {
-        let Err(detail) = result else { return };
+        self.vips_pending = false;
+        let Err(detail) = result else {
+            for child in self.children.iter_mut().filter(|child| child.is_up()) {
+                let tags = std::mem::take(&mut child.tags);
+                core.outcome(&tags, Ok(()));
+            }
+            return;
+        };
         let reason = Reason::VirtualIpFailed { detail };
         core.event(Event::Failure {
             conn: Some(std::sync::Arc::clone(&self.conn.name)),
@@ -405,6 +446,10 @@ impl Failed {
     fn silent(reason: Reason) -> Self {
         Self { reason, tell: false }
     }
+}
+
+fn is_concrete(id: &Identity) -> bool {
+    !id.is_any() && id.matches(id) == MatchQuality::Exact && !has_wildcard(id)
 }
 
 fn has_wildcard(id: &Identity) -> bool {

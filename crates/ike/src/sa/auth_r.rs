@@ -21,6 +21,9 @@ use crate::sa::seal::crypto;
 use crate::sa::{Fatal, IkeSa, Lease, Message, Passive, Phase, Task};
 use crate::select;
 
+/// How long a duplicate stays after the IKE_SA that takes its place.
+const REAUTH_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+
 enum RStep {
     /// The first request is awaited.
     First,
@@ -89,6 +92,10 @@ impl IkeSa {
         let Phase::AuthR(mut auth) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
         let step = std::mem::replace(&mut auth.step, RStep::First);
         self.sync.hear(core, &message);
+        if matches!(step, RStep::First) {
+            // It has shown that it gets our answers. What is still to come may need a human, or the outside.
+            self.half_open_until = Some(core.now + core.settings.pending_auth_timeout);
+        }
         let result = match step {
             RStep::First => self.first_request(core, &mut auth, message),
             RStep::Eap(server) => self.eap_request(core, &mut auth, server, message),
@@ -442,7 +449,8 @@ impl IkeSa {
             Phase::AuthR(auth) => self.refused_password(auth),
             _ => None,
         };
-        refused.unwrap_or(Reason::HalfOpenTimeout)
+        let started = matches!(&self.phase, Phase::AuthR(auth) if auth.id_i.is_some());
+        refused.unwrap_or(if started { Reason::PendingAuthTimeout } else { Reason::HalfOpenTimeout })
     }
 
     fn refused_password(&self, auth: &AuthR) -> Option<Reason> {
@@ -458,6 +466,7 @@ impl IkeSa {
     pub(crate) fn complete_auth(&mut self, core: &mut Core, mid: u32, mut payloads: Vec<Payload>) {
         payloads.extend(self.sync.answer());
         self.become_established(core);
+        payloads.extend(self.auth_lifetime());
         self.respond(core, ExchangeType::IKE_AUTH, mid, payloads);
     }
 
@@ -506,9 +515,9 @@ impl IkeSa {
                     self,
                     "deleting duplicate IKE_SA for peer '{remote}' due to uniqueness policy"
                 );
-                core.with(id, |other, core| {
-                    other.delete_with(core, Some(Reason::ReplacedByNew { remote }));
-                });
+                // It may be a reauthentication, whose children are still on their way here.
+                let at = core.now + REAUTH_GRACE;
+                core.with(id, |other, _| other.yield_at = Some(at));
             }
         }
         Ok(())

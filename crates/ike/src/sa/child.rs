@@ -43,6 +43,10 @@ pub(crate) struct Child {
     pub outbound_pending: bool,
     /// Whoever listens knows it as up.
     pub told: bool,
+    /// Attempts to rekey it that failed.
+    pub rekey_failures: u32,
+    /// Brought up again as soon as it is gone.
+    pub revive: bool,
     /// Lost a rekey collision: it is only there to be deleted.
     pub redundant: bool,
 }
@@ -124,6 +128,9 @@ impl IkeSa {
             core.event(Event::ChildDown { ike: self.id, id, name: Arc::clone(&child.config.name), snapshot });
         }
         core.outcome(&child.delete_tags, Ok(()));
+        if child.revive {
+            core.bring_back(&self.conn.name, &child.config.name);
+        }
         if !child.tags.is_empty() {
             core.outcome(&child.tags, Err(Reason::IkeClosed));
         }

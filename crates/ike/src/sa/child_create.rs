@@ -154,15 +154,16 @@ impl IkeSa {
     /// Sends CREATE_CHILD_SA for a new child.
     pub(crate) fn send_new_child(&mut self, core: &mut Core, wish: Wish) {
         // The same child is not made twice.
+        let pending = self.vips_pending;
         if let Some(child) = self.children.iter_mut().find(|child| child.satisfies(&wish)) {
-            if child.state == ChildState::Installing {
+            if child.state == ChildState::Installing || pending {
                 child.tags.extend(wish.tags);
             } else {
                 core.outcome(&wish.tags, Ok(()));
             }
             return;
         }
-        let tags = wish.tags.clone();
+        let (tags, name) = (wish.tags.clone(), Arc::clone(&wish.config.name));
         log!(core, Ike, 0, self, "establishing CHILD_SA {}", wish.config.name);
         match self.make_offer(core, wish, None, false) {
             Ok(it) => {
@@ -170,7 +171,10 @@ impl IkeSa {
                 self.offer_payloads(&it, false, &mut payloads);
                 self.request(core, ExchangeType::CREATE_CHILD_SA, &payloads, Active::Child(Box::new(it)));
             }
-            Err(reason) => core.outcome(&tags, Err(reason)),
+            Err(reason) => {
+                core.outcome(&tags, Err(reason));
+                core.attempt_failed(&self.conn.name, &name);
+            }
         }
     }
 
@@ -251,7 +255,11 @@ impl IkeSa {
             let sent = it.secret.as_ref().map(|secret| secret.group().id());
             // A rekeying asks for another group once: a peer that cannot decide must not keep us at it.
             let again = it.rekeys.is_some() && it.wish.group.is_some();
-            if !ours || sent == Some(wanted) || again || it.wish.attempts >= MAX_ATTEMPTS {
+            if !ours {
+                let reason = Reason::PfsMismatch { ours: pfs_groups(&it.proposals), theirs: vec![wanted] };
+                return self.child_failed(core, it, reason);
+            }
+            if sent == Some(wanted) || again || it.wish.attempts >= MAX_ATTEMPTS {
                 return self.child_failed(core, it, Reason::InvalidKe { wanted });
             }
             let mut wish = it.wish;
@@ -273,9 +281,10 @@ impl IkeSa {
             }
             (NotifyType::TEMPORARY_FAILURE, None) if it.wish.attempts < MAX_ATTEMPTS => {
                 let mut wish = it.wish;
+                let wait =
+                    core.pause(u32::from(wish.attempts), Duration::from_secs(4), Duration::from_secs(60));
                 wish.attempts += 1;
                 self.queue.push_back(Task::Child(wish));
-                let wait = Duration::from_secs(1) + core.random_duration(Duration::from_secs(4));
                 self.retry_at = Some(core.now + wait);
             }
             (NotifyType::CHILD_SA_NOT_FOUND, Some(id)) => {
@@ -296,7 +305,12 @@ impl IkeSa {
             }
             _ => {
                 let reason = self.refusal(kind, &it);
+                let rekeying = it.rekeys.is_some();
                 self.child_failed(core, it, reason);
+                // RFC 7296 §4: a minimal peer does without CREATE_CHILD_SA; then all is made anew.
+                if rekeying && kind == NotifyType::NO_ADDITIONAL_SAS && self.may_initiate() {
+                    self.reauthenticate(core);
+                }
             }
         }
     }
@@ -304,6 +318,10 @@ impl IkeSa {
     /// What an error notify of the peer means for an offer.
     pub(crate) fn refusal(&self, kind: NotifyType, it: &ChildOffer) -> Reason {
         match kind {
+            // What the peer took without a key exchange it refuses with one.
+            NotifyType::NO_PROPOSAL_CHOSEN if self.was_taken_before(it) => {
+                Reason::PfsMismatch { ours: pfs_groups(&it.proposals), theirs: Vec::new() }
+            }
             NotifyType::NO_PROPOSAL_CHOSEN => {
                 Reason::NoProposal { protocol: "ESP", ours: it.proposals.clone(), theirs: Vec::new() }
             }
@@ -318,6 +336,20 @@ impl IkeSa {
             NotifyType::TEMPORARY_FAILURE => Reason::TemporaryFailure,
             notify => Reason::PeerNotify { notify, exchange: "the request for a CHILD_SA" },
         }
+    }
+
+    /// Whether the peer has accepted what is offered before, all but the key exchange.
+    fn was_taken_before(&self, it: &ChildOffer) -> bool {
+        let with_ke = pfs_groups(&it.proposals).iter().any(|id| *id != 0);
+        let old = it.rekeys.and_then(|id| self.child(id));
+        let had = |old: &Child| {
+            it.proposals.iter().any(|offered| {
+                let has = |kind, id| offered.of_kind(kind).any(|transform| transform.id == id);
+                has(TransformType::Encryption, old.suite.encr.id)
+                    && old.suite.integ.is_none_or(|integ| has(TransformType::Integrity, integ.id))
+            })
+        };
+        with_ke && old.is_some_and(had)
     }
 
     /// Takes a positive answer into use: proposal, key exchange, selectors, installation.
@@ -414,6 +446,8 @@ impl IkeSa {
             return;
         }
         core.outcome(&it.wish.tags, Err(reason));
+        core.attempt_failed(&self.conn.name, &it.wish.config.name);
+        self.reauth_done(core);
         self.close_if_useless(core);
     }
 
@@ -434,13 +468,15 @@ impl IkeSa {
 
     /// A rekeying did not work out: again in a while, as long as the lifetime allows.
     pub(crate) fn rekey_later(&mut self, core: &mut Core, id: u32) {
-        let wait = Duration::from_secs(2) + core.random_duration(Duration::from_secs(10));
-        let at = core.now + wait;
         if !self.end_rekeying(id) {
             return;
         }
+        let Some(failures) = self.child(id).map(|child| child.rekey_failures) else { return };
+        let wait = core.pause(failures, Duration::from_secs(12), Duration::from_secs(300));
+        let at = core.now + wait;
         if let Some(child) = self.child_mut(id) {
             child.rekey_at = Some(at);
+            child.rekey_failures = failures.saturating_add(1);
         }
         log!(core, Ike, 1, self, "CHILD_SA rekeying failed, trying again in {} seconds", wait.as_secs());
     }
@@ -458,6 +494,21 @@ impl IkeSa {
     pub(crate) fn log_selectors(&self, core: &mut Core, theirs: (&[Selector], &[Selector])) {
         log!(core, Ike, 1, self, "traffic selectors {} === {} unacceptable", show(theirs.0), show(theirs.1));
     }
+}
+
+/// The key exchange groups of proposals; 0 = may be without.
+pub(crate) fn pfs_groups(proposals: &[Proposal]) -> Vec<u16> {
+    let mut ids = Vec::new();
+    for proposal in proposals {
+        let mut own: Vec<u16> =
+            proposal.of_kind(TransformType::KeyExchange).map(|transform| transform.id).collect();
+        if own.is_empty() {
+            own.push(0);
+        }
+        own.retain(|id| !ids.contains(id));
+        ids.extend(own);
+    }
+    ids
 }
 
 /// `dynamic` as the whole of a family, fixed selectors of that family as they are.

@@ -12,6 +12,7 @@ use crate::core::{Core, Wait, log};
 use crate::event::{ChildKeysExport, Event};
 use crate::reason::Reason;
 use crate::sa::child::show;
+use crate::sa::child_create::pfs_groups;
 use crate::sa::proposals::ChildSuite;
 use crate::sa::seal::crypto;
 use crate::sa::{Child, Fatal, IkeSa, Passive, Step, Task};
@@ -138,6 +139,8 @@ impl IkeSa {
             replaced_by: None,
             outbound_pending: !outbound_ready,
             told: false,
+            rekey_failures: 0,
+            revive: false,
             redundant: new.redundant,
         });
         core.child_owner.insert(id, self.id);
@@ -195,13 +198,18 @@ impl IkeSa {
         let Some(child) = self.child_mut(id) else { return };
         let tags = std::mem::take(&mut child.tags);
         let (spi, replaces, redundant) = (child.spi_in, child.replaces, child.redundant);
+        let name = Arc::clone(&child.config.name);
         self.drop_child(core, id);
         core.outcome(&tags, Err(reason));
         self.queue.push_back(Task::DeleteSpi { spi });
         match replaces {
             Some(_) if redundant => {}
             Some(old) => self.rekey_later(core, old),
-            None => self.close_if_useless(core),
+            None => {
+                core.attempt_failed(&self.conn.name, &name);
+                self.reauth_done(core);
+                self.close_if_useless(core);
+            }
         }
     }
 
@@ -256,13 +264,41 @@ impl IkeSa {
             show(&child.remote_ts)
         );
         log!(core, Ike, 0, self, "{text}");
+        if replaces.is_none() {
+            self.tell_pfs(core, id, &config);
+        }
         if replaces.and_then(|old| self.rival_of(old)) == Some(id) {
             // RFC 7296 §2.8.1: the answer to our own rekeying will tell which of the two is to stay.
             log!(core, Ike, 1, self, "detected CHILD_SA rekey collision");
         } else {
             self.take_place(core, id);
         }
-        core.outcome(&tags, Ok(()));
+        if self.vips_pending {
+            // Without its addresses it is of no use: whoever waits hears of it then.
+            if let Some(child) = self.child_mut(id) {
+                child.tags = tags;
+            }
+        } else {
+            core.outcome(&tags, Ok(()));
+        }
+        core.came_back(&self.conn.name, &config.name);
         self.reauth_done(core);
+    }
+
+    /// A first child says nothing about PFS: what its rekeyings will demand is to be found in the log, before they fail.
+    fn tell_pfs(&self, core: &mut Core, id: u32, config: &ChildConfig) {
+        let groups = pfs_groups(&config.esp_proposals);
+        let negotiated = self.child(id).is_some_and(|child| child.suite.ke.is_some());
+        if !negotiated && !groups.contains(&0) {
+            let groups = crate::reason::groups(&groups);
+            log!(
+                core,
+                Ike,
+                1,
+                self,
+                "rekeying CHILD_SA {}{{{id}}} will ask for key exchange by {groups}",
+                config.name
+            );
+        }
     }
 }

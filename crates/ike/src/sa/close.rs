@@ -73,17 +73,25 @@ impl IkeSa {
             Active::Child(offer) => offers.push(*offer),
             other => self.active = other,
         }
+        let mut names: Vec<Arc<str>> = Vec::new();
         for offer in offers {
             core.release_esp_spi(offer.spi_in);
+            if offer.rekeys.is_none() {
+                names.push(Arc::clone(&offer.wish.config.name));
+            }
             tags.extend(offer.wish.tags);
         }
         for task in self.queue.drain(..) {
             if let Task::Child(wish) = task {
+                names.push(Arc::clone(&wish.config.name));
                 tags.extend(wish.tags);
             }
         }
         tags.extend(self.children.iter_mut().flat_map(|child| std::mem::take(&mut child.tags)));
         core.outcome(&tags, Err(reason.clone()));
+        for child in names {
+            core.attempt_failed(&self.conn.name, &child);
+        }
     }
 
     /// Deletes an established IKE_SA with the peer, as soon as the window allows; any other just goes.
@@ -183,6 +191,10 @@ impl IkeSa {
         self.phase = Phase::Closed;
         let tags = std::mem::take(&mut self.terminate_tags);
         core.outcome(&tags, Ok(()));
+        if let Some(old) = self.reauth_of.take() {
+            let elsewhere = self.detour.is_some();
+            core.with(old, |sa, core| sa.reauth_failed(core, elsewhere));
+        }
         if !replaced {
             core.event(Event::IkeClosed {
                 id: self.id,

@@ -11,6 +11,7 @@ use crate::core::{Core, log};
 use crate::event::Event;
 use crate::reason::Reason;
 use crate::sa::child::resolve;
+use crate::sa::child_create::pfs_groups;
 use crate::sa::child_install::NewChild;
 use crate::sa::collision::log_nonce;
 use crate::sa::init_i::{nonce_fits, syntax};
@@ -78,7 +79,9 @@ impl IkeSa {
         };
         let mut offered = request.proposals;
         if first {
-            // RFC 7296 §1.2: no key exchange in the first child; what is proposed of it is ignored.
+            // RFC 7296 §1.2: no key exchange in the first child; what is proposed of it is ignored, but it tells what the
+            // peer will want when this one is rekeyed.
+            self.foresee_pfs(core, &config, &offered);
             for one in &mut offered {
                 one.proposal = one.proposal.without_ke();
             }
@@ -93,7 +96,14 @@ impl IkeSa {
             };
             log!(core, Cfg, 1, self, "received proposals: {}", list(&theirs));
             log!(core, Cfg, 1, self, "configured proposals: {}", list(&configured));
-            return Err(Refused::because(Reason::NoProposal { protocol: "ESP", ours: configured, theirs }));
+            let bare = |list: &[Proposal]| list.iter().map(Proposal::without_ke).collect::<Vec<_>>();
+            let (ours, offers) = (bare(&configured), bare(&theirs));
+            let reason = if ours.iter().any(|own| offers.iter().any(|their| own.select(their).is_some())) {
+                Reason::PfsMismatch { ours: pfs_groups(&configured), theirs: pfs_groups(&theirs) }
+            } else {
+                Reason::NoProposal { protocol: "ESP", ours: configured, theirs }
+            };
+            return Err(Refused::because(reason));
         };
         log!(core, Cfg, 1, self, "selected proposal: {proposal}");
         let spi_out = offered
@@ -138,6 +148,17 @@ impl IkeSa {
         payloads.push(Payload::TsI(answer_ts.0));
         payloads.push(Payload::TsR(answer_ts.1));
         Ok((id, payloads))
+    }
+
+    /// Warns of a rekeying that will fail, if the peer shows already now which groups it has.
+    fn foresee_pfs(&self, core: &mut Core, config: &ChildConfig, offered: &[ProposalPayload]) {
+        let theirs: Vec<Proposal> = offered.iter().map(|one| one.proposal.clone()).take(16).collect();
+        let (ours, theirs) = (pfs_groups(&config.esp_proposals), pfs_groups(&theirs));
+        // Most peers leave the groups out here: that says nothing.
+        if theirs.iter().any(|id| *id != 0) && !theirs.iter().any(|id| ours.contains(id)) {
+            let reason = Reason::PfsMismatch { ours, theirs };
+            log!(core, Ike, 0, self, "the first rekeying of CHILD_SA {} will fail: {reason}", config.name);
+        }
     }
 
     /// The configured child whose selectors meet the request's, and what they have in common.

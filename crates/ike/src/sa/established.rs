@@ -6,8 +6,7 @@ use adit_wire::{ExchangeType, Payload};
 
 use crate::core::{Core, log, peer_digest};
 use crate::event::Event;
-use crate::sa::{Active, IkeSa, Phase, Task, Wish};
-use crate::view::ChildState;
+use crate::sa::{Active, IkeSa, Phase, Task};
 
 impl IkeSa {
     /// Both ends have proved themselves.
@@ -15,6 +14,7 @@ impl IkeSa {
         self.leave_half_open(core, true);
         self.established_at = Some(core.now);
         log!(core, Ike, 0, self, "IKE_SA {} established between {}", self.label(), self.between());
+        self.set_auth_lifetimes(core);
         self.set_lifetimes(core);
         self.start_idle_timers(core);
         core.event(Event::IkeEstablished { id: self.id });
@@ -22,7 +22,7 @@ impl IkeSa {
         core.outcome(&tags, Ok(()));
     }
 
-    /// Rekeying, reauthentication and the end, from the configuration.
+    /// Rekeying and the end, from the configuration; the latter not after that of the authentication.
     pub(crate) fn set_lifetimes(&mut self, core: &mut Core) {
         let conn = Arc::clone(&self.conn);
         let now = core.now;
@@ -34,13 +34,9 @@ impl IkeSa {
             self.rekey_at = Some(now + wait);
             hard = Some(conn.rekey_time + conn.over_time);
         }
-        if !conn.reauth_time.is_zero() && self.initiator {
-            let jitter = core.random_duration(conn.rand_time);
-            let wait = conn.reauth_time.saturating_sub(jitter);
-            log!(core, Ike, 1, self, "scheduling reauthentication in {}s", wait.as_secs());
-            self.reauth_at = Some(now + wait);
-            let limit = conn.reauth_time + conn.over_time;
-            hard = Some(hard.map_or(limit, |hard| hard.min(limit)));
+        if let Some(until) = self.auth_until {
+            let limit = until - now;
+            hard = Some(hard.map_or(limit, |hard: std::time::Duration| hard.min(limit)));
         }
         if let Some(hard) = hard {
             log!(core, Ike, 1, self, "maximum IKE_SA lifetime {}s", hard.as_secs());
@@ -74,6 +70,7 @@ impl IkeSa {
 
     /// Enters the peer's identity into the index.
     pub(crate) fn remember_peer(&mut self, core: &mut Core) {
+        self.forget_peer(core);
         let key = peer_digest(&self.local_id, self.peer_identity());
         self.peer_key = Some(key);
         core.by_peer.insert((key, self.id));
@@ -120,60 +117,11 @@ impl IkeSa {
                 self.request(core, ExchangeType::INFORMATIONAL, &[payload], Active::SyncReplay);
             }
             Task::Redirect { gateway } => self.send_redirect(core, &gateway),
+            Task::AuthLifetime => self.send_auth_lifetime(core),
             Task::Dpd => {
                 log!(core, Ike, 1, self, "sending DPD request");
                 self.request(core, ExchangeType::INFORMATIONAL, &[], Active::Dpd);
             }
         }
-    }
-
-    /// Time to reauthenticate: a second IKE_SA with the same children, then this one goes.
-    pub(crate) fn reauthenticate(&mut self, core: &mut Core) {
-        self.reauth_at = None;
-        let wishes: Vec<Wish> = self
-            .children
-            .iter()
-            .filter(|child| child.is_up())
-            .map(|child| Wish::new(Arc::clone(&child.config)))
-            .collect();
-        log!(core, Ike, 0, self, "reauthenticating IKE_SA {}", self.label());
-        // One that is to stand without children is made anew without; the other way round it would take one to ask for.
-        let alone = self.stands_alone && core.settings.make_before_break;
-        if wishes.is_empty() && !alone {
-            return self.delete_with(core, None);
-        }
-        // The configuration may have changed since.
-        let current = core.config.connections.iter().find(|conn| conn.name == self.conn.name);
-        let conn = current.map_or_else(|| Arc::clone(&self.conn), Arc::clone);
-        if core.settings.make_before_break {
-            let id = self.id;
-            let sa = Self::initiate_as(core, conn, |sa| {
-                sa.queue.extend(wishes.into_iter().map(Task::Child));
-                sa.stands_alone = alone;
-                sa.reauth_of = Some(id);
-            });
-            core.adopt(sa);
-        } else {
-            for wish in wishes {
-                core.reinitiate.push(crate::core::Reinitiate {
-                    conn: Arc::clone(&conn.name),
-                    child: Arc::clone(&wish.config.name),
-                });
-            }
-            self.delete_with(core, None);
-        }
-    }
-
-    /// The first child of a reauthenticated IKE_SA is up: its predecessor goes.
-    pub(crate) fn reauth_done(&mut self, core: &mut Core) {
-        let Some(old) = self.reauth_of else { return };
-        let waiting = matches!(self.active, Active::Child(_))
-            || self.queue.iter().any(|task| matches!(task, Task::Child(_)))
-            || self.children.iter().any(|child| child.state == ChildState::Installing);
-        if waiting {
-            return;
-        }
-        self.reauth_of = None;
-        core.with(old, |sa, core| sa.delete_with(core, Some(crate::Reason::Reauthenticated)));
     }
 }

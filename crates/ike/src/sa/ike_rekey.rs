@@ -89,8 +89,9 @@ impl IkeSa {
     }
 
     fn ike_rekey_later(&mut self, core: &mut Core) {
-        let wait =
-            std::time::Duration::from_secs(2) + core.random_duration(std::time::Duration::from_secs(10));
+        let (first, longest) = (std::time::Duration::from_secs(12), std::time::Duration::from_secs(300));
+        let wait = core.pause(self.rekey_failures, first, longest);
+        self.rekey_failures = self.rekey_failures.saturating_add(1);
         log!(core, Ike, 1, self, "IKE_SA rekeying failed, trying again in {} seconds", wait.as_secs());
         self.rekey_at = Some(core.now + wait);
     }
@@ -114,6 +115,10 @@ impl IkeSa {
                         self.tell_ike_rekey_failure(core, reason);
                     }
                     self.ike_rekey_later(core);
+                    // RFC 7296 §4: a minimal peer does without CREATE_CHILD_SA; then all is made anew.
+                    if kind == NotifyType::NO_ADDITIONAL_SAS && self.may_initiate() {
+                        self.reauthenticate(core);
+                    }
                 }
             }
             return;
@@ -287,12 +292,16 @@ impl IkeSa {
         new.lease = self.lease.take();
         new.terminate_tags = std::mem::take(&mut self.terminate_tags);
         new.reauth_of = self.reauth_of.take();
+        new.vips_pending = self.vips_pending;
+        new.first_initiator = self.first_initiator;
         new.established_at = Some(core.now);
-        new.set_lifetimes(core);
         // A rekeying does not put off a reauthentication.
-        if let Some(at) = self.reauth_at.take() {
-            new.reauth_at = Some(at);
-        }
+        new.reauth_at = self.reauth_at.take();
+        new.reauth_failures = self.reauth_failures;
+        new.auth_until = self.auth_until.take();
+        new.yield_at = self.yield_at.take();
+        new.set_lifetimes(core);
+        self.successor = Some(new.id);
         new.start_idle_timers(core);
         for child in &new.children {
             core.child_owner.insert(child.id, new.id);

@@ -6,8 +6,9 @@ use adit_ipsec::Usage;
 use adit_wire::{ExchangeType, NotifyType, Payload};
 
 use crate::action::Action;
-use crate::core::{Core, Reinitiate, Wait, log};
+use crate::core::{Core, Wait, log};
 use crate::reason::{Reason, notify_name};
+use crate::sa::revive::End;
 use crate::sa::{Active, Contest, IkeSa, Message, Phase, Task};
 use crate::view::ChildState;
 
@@ -17,6 +18,9 @@ impl IkeSa {
         let mut closing = None;
         let mut redirect = None;
         let mut skipped = false;
+        if self.is_established() {
+            self.on_auth_lifetime(core, &message);
+        }
         for payload in message.0 {
             match payload {
                 Payload::Delete { protocol: 1, .. } => {
@@ -77,21 +81,10 @@ impl IkeSa {
         if matches!(reason, Reason::AuthFailedByPeer { .. }) {
             return self.fail(core, reason);
         }
-        let again: Vec<Reinitiate> = self
-            .children
-            .iter()
-            .filter(|child| child.is_up() && child.config.close_action.start && self.is_established())
-            .map(|child| self.again(child))
-            .collect();
-        core.reinitiate.extend(again);
-        self.close(core, Some(reason));
-    }
-
-    fn again(&self, child: &crate::sa::Child) -> Reinitiate {
-        Reinitiate {
-            conn: std::sync::Arc::clone(&self.conn.name),
-            child: std::sync::Arc::clone(&child.config.name),
+        if self.is_established() {
+            self.note_end_of_all(core, End::ByPeer);
         }
+        self.close(core, Some(reason));
     }
 
     /// Deletes of the peer; our SPIs for the answer.
@@ -143,16 +136,12 @@ impl IkeSa {
                 self.retire_child(core, id);
                 continue;
             }
-            let restart = self
-                .child(id)
-                .filter(|child| child.is_up() && child.config.close_action.start)
-                .map(|child| self.again(child));
+            self.note_end(core, id, End::ByPeer);
             self.queue.retain(|task| {
                 !matches!(task, Task::DeleteChild { id: it } | Task::RekeyChild { id: it, .. } if *it == id)
             });
             let withdrawn = self.child(id).filter(|child| !child.asked).and_then(|child| child.replaces);
             self.drop_child(core, id);
-            core.reinitiate.extend(restart);
             if let Some(old) = withdrawn {
                 self.revive_child(core, old, id);
             }
@@ -294,14 +283,7 @@ impl IkeSa {
 
     /// The peer of an established IKE_SA is gone: dpd_action, then the end.
     pub(crate) fn on_dead_peer(&mut self, core: &mut Core, reason: Reason) {
-        let again: Vec<Reinitiate> = self
-            .children
-            .iter()
-            .filter(|child| child.told)
-            .filter(|child| child.state != ChildState::Deleting && child.config.dpd_action.start)
-            .map(|child| self.again(child))
-            .collect();
-        core.reinitiate.extend(again);
+        self.note_end_of_all(core, End::DeadPeer);
         self.fail(core, reason);
     }
 }

@@ -25,8 +25,10 @@ mod message;
 mod nat;
 mod prepare;
 mod proposals;
+mod reauth;
 mod receive;
 pub(crate) mod redirect;
+mod revive;
 mod seal;
 mod sync;
 mod timers;
@@ -158,6 +160,8 @@ pub(crate) enum Task {
         payload: adit_wire::Payload,
     },
     Dpd,
+    /// Ask the original initiator to reauthenticate.
+    AuthLifetime,
 }
 
 /// The exchange of ours that is in flight.
@@ -235,6 +239,10 @@ pub(crate) struct IkeSa {
     pub local_vips: Vec<IpAddr>,
     pub local_dns: Vec<IpAddr>,
     pub vips_of: u32,
+    /// Their installation is under way: children are not in full use before.
+    pub vips_pending: bool,
+    /// Virtual addresses to ask for rather than those of the connection: what we had before a reauthentication.
+    pub wanted_vips: Vec<IpAddr>,
     /// Virtual addresses we gave.
     pub remote_vips: Vec<IpAddr>,
     pub lease: Option<Box<Lease>>,
@@ -266,8 +274,22 @@ pub(crate) struct IkeSa {
     pub peer_key: Option<u64>,
     /// Address under which it counts as half-open.
     pub half_open_ip: Option<IpAddr>,
+    /// We initiated the handshake, whoever rekeyed since.
+    pub first_initiator: bool,
     /// The IKE_SA that this one replaces by reauthentication.
     pub reauth_of: Option<u32>,
+    /// Attempts to replace this one by reauthentication that failed.
+    pub reauth_failures: u32,
+    /// When the authentication is too old, whatever has been rekeyed since.
+    pub auth_until: Option<Instant>,
+    /// Attempts to rekey this one that failed.
+    pub rekey_failures: u32,
+    /// The IKE_SA that a rekeying made of this one.
+    pub successor: Option<u32>,
+    /// A message of the peer under these keys was authentic: it has them, too.
+    pub heard: bool,
+    /// When this one gives way to another of the same peer.
+    pub yield_at: Option<Instant>,
     /// The IKE_SA from which this one inherits if it survives a rekey collision.
     pub heir_of: Option<u32>,
     /// Everything has been given back.
@@ -306,6 +328,8 @@ impl IkeSa {
             local_vips: Vec::new(),
             local_dns: Vec::new(),
             vips_of: id,
+            vips_pending: false,
+            wanted_vips: Vec::new(),
             remote_vips: Vec::new(),
             lease: None,
             reassembly: None,
@@ -328,7 +352,14 @@ impl IkeSa {
             init_digest: None,
             peer_key: None,
             half_open_ip: None,
+            first_initiator: initiator,
             reauth_of: None,
+            reauth_failures: 0,
+            auth_until: None,
+            rekey_failures: 0,
+            successor: None,
+            heard: false,
+            yield_at: None,
             heir_of: None,
             ended: false,
             scheduled: None,

@@ -71,6 +71,7 @@ impl IkeSa {
             return;
         }
         self.last_in = core.now;
+        self.heard = true;
         let Some((first, plaintext)) = self.assemble(core, header, encrypted, plaintext) else { return };
         self.on_authentic(core, path);
         let payloads = parse_payloads(first, &plaintext);

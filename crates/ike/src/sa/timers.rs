@@ -4,6 +4,7 @@ use crate::action::Action;
 use crate::core::{Core, Wait, log};
 use crate::event::Event;
 use crate::reason::Reason;
+use crate::sa::revive::End;
 use crate::sa::{IkeSa, Phase, Task};
 use crate::time::Instant;
 use crate::view::ChildState;
@@ -25,6 +26,7 @@ impl IkeSa {
             (self.linger_until, "end of a replaced or deleted IKE_SA"),
             (self.retry_at, "retry"),
             (self.redirect_until, "end of a redirected IKE_SA"),
+            (self.yield_at, "end of a duplicate"),
         ];
         let children = self.children.iter().flat_map(|child| {
             [
@@ -45,6 +47,7 @@ impl IkeSa {
         let now = core.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.linger_until) {
+            self.check_successor(core);
             return self.close(core, None);
         }
         if due(self.half_open_until) {
@@ -62,8 +65,14 @@ impl IkeSa {
                     peer: self.peer_addr(),
                     reason: reason.clone(),
                 });
+                self.note_end_of_all(core, End::Expired);
                 self.delete_with(core, Some(reason));
             }
+        }
+        if due(self.yield_at) {
+            self.yield_at = None;
+            let remote = self.peer_identity().clone();
+            self.delete_with(core, Some(Reason::ReplacedByNew { remote }));
         }
         if due(self.window.answered.as_ref().map(|answered| answered.forget_at)) {
             self.window.answered = None;
@@ -151,6 +160,8 @@ impl IkeSa {
             return;
         }
         if child.replaced_by.is_none() && !child.redundant {
+            self.note_end(core, id, End::Expired);
+            let Some(child) = self.child(id) else { return };
             core.event(Event::Failure {
                 conn: Some(std::sync::Arc::clone(&self.conn.name)),
                 child: Some(std::sync::Arc::clone(&child.config.name)),
@@ -177,6 +188,24 @@ impl IkeSa {
             return;
         }
         log!(core, Job, 1, self, "deleting CHILD_SA after {} seconds of inactivity", limit.as_secs());
+        let only = self.children.iter().filter(|child| child.is_up()).count() == 1;
+        let more = self.queue.iter().any(|task| matches!(task, Task::Child(_)));
+        if only && !more && core.settings.inactivity_close_ike {
+            return self.delete_with(core, Some(Reason::Inactive { after: limit }));
+        }
         self.delete_child(core, id);
+    }
+
+    /// The peer has rekeyed this IKE_SA, and has neither deleted it since nor used the new one: perhaps it never got our
+    /// answer and gave up. Whoever asks on the new one gets it either confirmed or found dead.
+    fn check_successor(&self, core: &mut Core) {
+        let Some(new) = self.successor else { return };
+        core.with(new, |sa, core| {
+            if sa.is_established() && !sa.heard && sa.window.request.is_none() {
+                log!(core, Ike, 1, sa, "not a word of the peer on the rekeyed IKE_SA, checking liveness");
+                sa.queue.push_back(Task::Dpd);
+                sa.pump(core);
+            }
+        });
     }
 }

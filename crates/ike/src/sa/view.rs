@@ -83,6 +83,7 @@ fn task_name(task: &Task) -> &'static str {
         Task::Redirect { .. } => "IKE_REDIRECT",
         Task::SyncReplay { .. } => "IKE_MID_SYNC",
         Task::Dpd => "IKE_DPD",
+        Task::AuthLifetime => "IKE_AUTH_LIFETIME",
     }
 }
 

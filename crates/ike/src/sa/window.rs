@@ -126,7 +126,9 @@ impl IkeSa {
         if self.is_connecting() {
             self.tries += 1;
             let limit = self.conn.keyingtries;
-            if limit == 0 || self.tries < limit {
+            // Without end only as long as anybody wants it.
+            let configured = core.config.connections.iter().any(|conn| conn.name == self.conn.name);
+            if (limit == 0 && configured) || self.tries < limit {
                 log!(core, Ike, 1, self, "peer not responding, trying again ({}/{limit})", self.tries + 1);
                 self.forget_detour();
                 self.restart(core);

@@ -358,7 +358,10 @@ fn everything_is_given_back_when_the_handshake_ends_half_way() {
     let mut pair = eap(AuthMethod::Pubkey).pair();
     pair.server.hold_actions = true;
     pair.up();
+    // Authentication had begun: it is the second of the two timeouts that ends it.
     pair.pass(Duration::from_secs(31));
+    assert_eq!(pair.server.endpoint.stats().ike_sas, 1);
+    pair.pass(Duration::from_secs(30));
     assert_eq!(pair.server.endpoint.stats().ike_sas, 0);
     pair.server.hold_actions = false;
     pair.settle();
