@@ -22,6 +22,7 @@ mod mailbox;
 mod map;
 mod outside;
 mod pools;
+mod quick_crash;
 mod reload;
 mod resolv;
 mod resolver;

@@ -7,7 +7,7 @@ use adit_conf::StrongswanConf;
 use adit_conf::strongswan::DataplaneKind;
 use adit_crypto::SystemRandom;
 use adit_dataplane::{Dataplane, Null, userspace};
-use adit_ike::{Config, Endpoint, Group, Path, Settings};
+use adit_ike::{Config, Endpoint, Group, Path};
 use adit_linux::route::Netlink;
 use adit_vici::Server;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -22,9 +22,9 @@ use crate::log::Logger;
 use crate::mailbox::{Mail, Mailbox};
 use crate::reload::Files;
 use crate::resolv::ResolvConf;
+use crate::settings;
 use crate::sockets::{Ports, Sockets};
 use crate::store::Store;
-use crate::{map, settings};
 
 /// Runs the daemon in the foreground until SIGTERM or SIGINT.
 ///
@@ -55,9 +55,8 @@ pub fn run(environment: Environment) -> Result<(), String> {
         mark: conf.socket_fwmark.map(|m| m.value),
     })?;
     let dataplane = dataplane(&conf, &sockets, &mailbox, &logger)?;
-    let log_levels = settings::core_levels(&logger);
     let endpoint = Endpoint::new(
-        Settings { log_levels, ..map::settings(&conf) },
+        settings::core(&conf, &logger)?,
         Arc::new(Config::default()),
         Box::new(SystemRandom),
         Driver::unix_epoch(),

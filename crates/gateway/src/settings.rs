@@ -8,6 +8,7 @@ use adit_dataplane::{UserspaceConfig, userspace};
 use adit_ike::Group;
 
 use crate::log::{Logger, SinkConfig, Target};
+use crate::{map, quick_crash};
 
 /// The sinks that are configured. The journal's levels hold for standard output, which a service manager collects.
 pub(crate) fn sinks(conf: &StrongswanConf) -> Vec<SinkConfig> {
@@ -39,12 +40,22 @@ fn levels(conf: &LogLevels) -> Vec<(Group, i8)> {
 }
 
 /// The levels up to which the core formats lines.
-pub(crate) fn core_levels(logger: &Logger) -> adit_ike::LogLevels {
+fn core_levels(logger: &Logger) -> adit_ike::LogLevels {
     let mut levels = adit_ike::LogLevels::all(1);
     for group in Group::ALL {
         levels.set(group, logger.level(group));
     }
     levels
+}
+
+/// The core's settings, with what does not stand in the file itself.
+///
+/// # Errors
+/// A sentence, when the secrets of quick crash detection cannot be had.
+pub(crate) fn core(conf: &StrongswanConf, logger: &Logger) -> Result<adit_ike::Settings, String> {
+    let file = conf.adit.quick_crash_file.as_deref();
+    let quick_crash_secrets = file.map(quick_crash::secrets).transpose()?.unwrap_or_default();
+    Ok(adit_ike::Settings { log_levels: core_levels(logger), quick_crash_secrets, ..map::settings(conf) })
 }
 
 /// The userspace data plane's part.

@@ -286,6 +286,8 @@ pub enum Reason {
     },
     /// The peer wants us to ask for an address.
     AddressDemanded,
+    /// The peer proved that it lost its state (RFC 6290).
+    PeerLostState,
     /// The peer has no address for us.
     NoVirtualIp,
     /// A virtual address could not be taken into use.
@@ -589,6 +591,7 @@ impl Reason {
                 format!("the peer asked for no virtual address, and gets one from pool {} here", List(pools))
             }
             Self::AddressDemanded => "the peer wants to be asked for a virtual address".to_owned(),
+            Self::PeerLostState => "the peer was restarted and proved that it lost this IKE_SA".to_owned(),
             Self::NoVirtualIp => "the peer has no virtual address for us".to_owned(),
             Self::VirtualIpFailed { detail } => {
                 format!("the virtual address could not be installed: {detail}")
@@ -728,6 +731,9 @@ impl Reason {
             Self::AddressDemanded => {
                 "Set `vips = 0.0.0.0` in the connection here; or leave out `pools` at the peer."
             }
+            Self::PeerLostState => {
+                "Nothing: it is made anew by `dpd_action = restart`, a trap, or the peer's traffic."
+            }
             Self::NoVirtualIp => "At the peer: set `pools` of the connection; or leave out `vips` here.",
             Self::VirtualIpFailed { .. } | Self::InstallFailed { .. } => {
                 "On this host: see the log of the data plane."
@@ -805,6 +811,7 @@ impl Reason {
             Self::NoLease { .. } => "no-lease",
             Self::AddressNotAsked { .. } => "address-not-asked",
             Self::AddressDemanded => "address-demanded",
+            Self::PeerLostState => "peer-lost-state",
             Self::NoVirtualIp => "no-virtual-ip",
             Self::VirtualIpFailed { .. } => "virtual-ip-failed",
             Self::InstallFailed { .. } => "install-failed",

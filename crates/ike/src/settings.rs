@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adit_crypto::Secret;
 use adit_ipsec::{GatewayId, RedirectStage};
 
 use crate::event::Group;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub redirect_grace: Duration,
     /// Announce and do the synchronization of counters after a failover (RFC 6311).
     pub message_id_sync: bool,
+    /// Secrets of quick crash detection (RFC 6290 §5.1), newest first; the first four count. None = no tokens are made.
+    pub quick_crash_secrets: Vec<Secret>,
     /// Levels up to which log events are made.
     pub log_levels: LogLevels,
     /// Emit [`Event::IkeKeys`](crate::Event::IkeKeys) and [`Event::ChildKeys`](crate::Event::ChildKeys).
@@ -114,6 +117,7 @@ impl Default for Settings {
             redirect: None,
             redirect_grace: Duration::from_secs(60),
             message_id_sync: true,
+            quick_crash_secrets: Vec::new(),
             log_levels: LogLevels::default(),
             export_keys: false,
         }

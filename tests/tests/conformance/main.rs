@@ -30,5 +30,6 @@ mod setup;
 #[path = "../hostile/wire.rs"]
 mod wire;
 
+mod rfc6290;
 mod rfc7296;
 mod rfc7383;

@@ -38,7 +38,8 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 5] = ["dataplane", "tun", "mtu", "message_id_sync", "pending_auth_timeout"];
+const ADIT_KEYS: [&str; 6] =
+    ["dataplane", "tun", "mtu", "message_id_sync", "pending_auth_timeout", "quick_crash_file"];
 const REDIRECT_KEYS: [&str; 3] = ["gateway", "stage", "grace"];
 
 /// Reads the daemon's settings. The configuration holds what could be read; it is to be applied only if no diagnostic
@@ -368,5 +369,8 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
         message_id_sync: fields.bool("message_id_sync", default.message_id_sync),
         redirect,
         pending_auth_timeout: fields.time("pending_auth_timeout", default.pending_auth_timeout),
+        quick_crash_file: fields.parsed("quick_crash_file", "an absolute path", |text| {
+            text.starts_with('/').then(|| PathBuf::from(text))
+        }),
     }
 }

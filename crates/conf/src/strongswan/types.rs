@@ -289,6 +289,8 @@ pub struct AditConf {
     pub tun: String,
     /// Its MTU; `None` (written 0) = computed from the path.
     pub mtu: Option<u32>,
+    /// Where the secret of quick crash detection (RFC 6290) is kept; `None` = no tokens are made.
+    pub quick_crash_file: Option<PathBuf>,
     /// Announce that counters can be synchronized after a failover (RFC 6311).
     pub message_id_sync: bool,
     /// How long a peer whose IKE_AUTH has begun may take to finish it.
@@ -324,6 +326,7 @@ impl Default for AditConf {
             message_id_sync: true,
             redirect: RedirectConf::default(),
             pending_auth_timeout: Duration::from_secs(60),
+            quick_crash_file: None,
         }
     }
 }

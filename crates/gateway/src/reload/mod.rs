@@ -174,8 +174,10 @@ impl Driver {
         for problem in self.logger.configure(&sinks::sinks(&conf)) {
             self.logger.line(Group::Lib, 0, problem);
         }
-        let log_levels = sinks::core_levels(&self.logger);
-        self.endpoint.set_settings(adit_ike::Settings { log_levels, ..map::settings(&conf) });
+        match sinks::core(&conf, &self.logger) {
+            Ok(settings) => self.endpoint.set_settings(settings),
+            Err(problem) => self.logger.line(Group::Cfg, 0, problem),
+        }
         self.attributes.clone_from(&conf.attributes);
         self.store.replay_window = conf.replay_window;
         self.settings = conf;

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::reason::Reason;
 use crate::sa::InitRequest;
 use crate::sa::init_r::Answer;
+use crate::sa::quick_crash::tokens_of_the_past;
 use crate::select;
 
 /// Established IKE_SAs whose first message is remembered.
@@ -24,10 +25,10 @@ impl Core {
             self.stats.refused += 1;
             return;
         }
-        self.send_unprotected(path, to, payload);
+        self.send_unprotected(path, to, &[payload]);
     }
 
-    pub(crate) fn send_unprotected(&mut self, path: Path, to: &Header, payload: Payload) {
+    pub(crate) fn send_unprotected(&mut self, path: Path, to: &Header, payloads: &[Payload]) {
         let header = Header {
             next: PayloadType::NONE,
             major: 2,
@@ -36,16 +37,15 @@ impl Core {
             length: 0,
             ..*to
         };
-        let payloads = [payload];
         log!(
             self,
             Enc,
             1,
             none,
             "generating {}",
-            adit_wire::describe(to.exchange, true, to.message_id, &payloads)
+            adit_wire::describe(to.exchange, true, to.message_id, payloads)
         );
-        if let Ok(bytes) = emit_clear(&header, &payloads) {
+        if let Ok(bytes) = emit_clear(&header, payloads) {
             self.transmit(path, bytes);
         }
     }
@@ -83,7 +83,13 @@ impl Core {
         if header.flags.response || !protected || self.shutdown.is_some() {
             return;
         }
-        self.answer_unprotected(path, header, Payload::notify(NotifyType::INVALID_IKE_SPI, Vec::new()));
+        if !self.may_answer_unprotected() {
+            self.stats.refused += 1;
+            return;
+        }
+        let mut payloads = vec![Payload::notify(NotifyType::INVALID_IKE_SPI, Vec::new())];
+        payloads.extend(tokens_of_the_past(self, header.spi_i, header.spi_r));
+        self.send_unprotected(path, header, &payloads);
     }
 
     pub(crate) fn on_init_request(&mut self, path: Path, header: &Header, bytes: &[u8]) {
@@ -231,7 +237,7 @@ impl Core {
         log!(self, Net, 1, none, "received IKE_SA_INIT from {}, sending COOKIE", path.remote.ip());
         // Not rate-limited: a flood would use up what is allowed, and no honest client would get its cookie. It is smaller
         // than any request that it answers, and costs one MAC.
-        self.send_unprotected(path, header, Payload::notify(NotifyType::COOKIE, cookie));
+        self.send_unprotected(path, header, &[Payload::notify(NotifyType::COOKIE, cookie)]);
         true
     }
 

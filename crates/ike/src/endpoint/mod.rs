@@ -45,6 +45,8 @@ pub struct Stats {
     pub out_of_window: u64,
     /// Genuine fragments dropped: seen before, contradicting the others, or beyond a limit.
     pub dropped_fragments: u64,
+    /// Quick crash detection tokens that proved nothing.
+    pub wrong_tokens: u64,
     /// Cookies demanded.
     pub cookies_sent: u64,
     /// IKE_SA_INIT requests ignored because of a limit.

@@ -24,7 +24,7 @@ impl Core {
         log!(self, Ike, 1, none, "redirecting {} to {gateway}", path.remote.ip());
         // Not rate-limited, as a cookie is not: it costs no computation, leaves nothing behind, and whole crowds are to
         // be sent elsewhere at once. RFC 5685 §3: the responder SPI stays zero.
-        self.send_unprotected(path, header, redirect::notify(&gateway, &request.nonce));
+        self.send_unprotected(path, header, &[redirect::notify(&gateway, &request.nonce)]);
         true
     }
 

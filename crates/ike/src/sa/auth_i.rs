@@ -92,6 +92,7 @@ impl IkeSa {
         if self.conn.remote.method == AuthMethod::Pubkey {
             payloads.extend(self.cert_request(core));
         }
+        payloads.extend(self.own_token(core));
         // A pattern is no identity that one can ask for.
         let wanted = &self.conn.remote.id;
         if is_concrete(wanted) {
@@ -351,6 +352,7 @@ impl IkeSa {
         self.on_established(core);
         self.remember_peer(core);
         self.on_auth_lifetime(core, &message);
+        self.take_token(&message);
         if let Some(attributes) = message.config(ConfigKind::Reply) {
             self.take_addresses(core, &attributes);
         }

@@ -142,6 +142,7 @@ impl IkeSa {
         auth.child = ChildRequest::take(&mut message);
         auth.wants = message.config(ConfigKind::Request);
         auth.initial_contact = message.has_notify(NotifyType::INITIAL_CONTACT);
+        self.take_token(&message);
         match proof {
             Some((METHOD_PSK, data)) => {
                 let (t, local) = (&auth.transcript, self.local_id.clone());
@@ -301,6 +302,7 @@ impl IkeSa {
             return self.fail(core, *refusal.reason);
         }
         self.remember_peer(core);
+        payloads.extend(self.own_token(core));
         let wanted = auth.wants.as_deref().map(config_payload::wanted).unwrap_or_default();
         self.phase = Phase::AuthR(auth);
         if wanted.is_empty() {

@@ -118,6 +118,10 @@ impl IkeSa {
             }
             Task::Redirect { gateway } => self.send_redirect(core, &gateway),
             Task::AuthLifetime => self.send_auth_lifetime(core),
+            Task::TellToken => {
+                let token: Vec<Payload> = self.own_token(core).into_iter().collect();
+                self.request(core, ExchangeType::INFORMATIONAL, &token, Active::Dpd);
+            }
             Task::Dpd => {
                 log!(core, Ike, 1, self, "sending DPD request");
                 self.request(core, ExchangeType::INFORMATIONAL, &[], Active::Dpd);

@@ -168,7 +168,9 @@ impl IkeSa {
             it.secret.agree(&public).map_err(|error| Reason::BadKeyExchange { detail: error.to_string() })?;
         let agreed = Agreed { initiator: true, spi_i: it.spi, spi_r, ni: &it.nonce, nr: &nr, shared, suite };
         let verdict = it.contest.verdict(&it.nonce, &nr);
-        Ok((self.successor(core, agreed)?, verdict))
+        let mut new = self.successor(core, agreed)?;
+        new.take_token(message);
+        Ok((new, verdict))
     }
 
     pub(crate) fn on_ike_rekey_request(&mut self, core: &mut Core, mid: u32, mut message: Message) {
@@ -249,7 +251,9 @@ impl IkeSa {
             list.iter_mut().for_each(|one| one.num = num);
         }
         let ke = Payload::KeyExchange { group: group.id(), data: secret.public().to_vec() };
-        Ok(Ok((new, [ni, nr.to_vec()], vec![sa, Payload::Nonce(nr.to_vec()), ke])))
+        let mut payloads = vec![sa, Payload::Nonce(nr.to_vec()), ke];
+        payloads.extend(new.own_token(core));
+        Ok(Ok((new, [ni, nr.to_vec()], payloads)))
     }
 
     /// A new IKE_SA with its keys; nothing has moved yet.
@@ -319,6 +323,9 @@ impl IkeSa {
         self.expire_at = None;
         self.dpd_at = None;
         self.keepalive_at = None;
+        if new.initiator {
+            new.tell_token_after_rekey(core);
+        }
         log!(core, Ike, 0, self, "IKE_SA {} rekeyed between {}", new.label(), new.between());
         core.event(Event::IkeRekeyed { old: self.id, new: new.id });
         let id = new.id;

@@ -21,6 +21,7 @@ impl IkeSa {
         if self.is_established() {
             self.on_auth_lifetime(core, &message);
         }
+        self.take_token(&message);
         for payload in message.0 {
             match payload {
                 Payload::Delete { protocol: 1, .. } => {

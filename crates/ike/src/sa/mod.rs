@@ -25,6 +25,7 @@ mod message;
 mod nat;
 mod prepare;
 mod proposals;
+pub(crate) mod quick_crash;
 mod reauth;
 mod receive;
 pub(crate) mod redirect;
@@ -162,6 +163,8 @@ pub(crate) enum Task {
     Dpd,
     /// Ask the original initiator to reauthenticate.
     AuthLifetime,
+    /// Our quick crash detection token, for a peer that has none of this IKE_SA yet.
+    TellToken,
 }
 
 /// The exchange of ours that is in flight.
@@ -247,6 +250,8 @@ pub(crate) struct IkeSa {
     pub remote_vips: Vec<IpAddr>,
     pub lease: Option<Box<Lease>>,
     pub reassembly: Option<Box<Reassembly>>,
+    /// What proves that the peer lost this IKE_SA (RFC 6290).
+    pub peer_token: Option<Secret>,
     pub established_at: Option<Instant>,
     pub half_open_until: Option<Instant>,
     pub rekey_at: Option<Instant>,
@@ -333,6 +338,7 @@ impl IkeSa {
             remote_vips: Vec::new(),
             lease: None,
             reassembly: None,
+            peer_token: None,
             established_at: None,
             half_open_until: None,
             rekey_at: None,

@@ -281,6 +281,9 @@ impl IkeSa {
 
     /// Unprotected messages never change anything; an error among them may be a hint that the peer lost its state.
     fn on_unprotected(&mut self, core: &mut Core, envelope: &Envelope<'_>) {
+        if envelope.header.flags.response && self.on_shown_token(core, envelope) {
+            return;
+        }
         core.stats.wrong_state += 1;
         let hint = envelope.header.flags.response
             && envelope
