@@ -239,3 +239,67 @@ impl Store {
         &self.environment
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> Store {
+        let nowhere = || "/nonexistent".into();
+        let environment =
+            Environment { strongswan_conf: nowhere(), swanctl_dir: nowhere(), swanctl_conf: nowhere() };
+        Store::new(environment, 32)
+    }
+
+    fn secret(set: &mut CredentialSet, name: &str, text: &str) {
+        set.add_shared(name.into(), SharedKind::Ike, Vec::new(), text.into());
+    }
+
+    fn wanted(secrets: &[(&str, &str)]) -> CredentialSet {
+        let mut set = CredentialSet::default();
+        secrets.iter().for_each(|(name, text)| secret(&mut set, name, text));
+        set
+    }
+
+    fn load(store: &mut Store, name: &str, text: &str) -> bool {
+        store.load_shared(name.into(), SharedKind::Ike, Vec::new(), text.into())
+    }
+
+    /// What authenticates now, in the order in which it is tried.
+    fn good(store: &Store) -> Vec<String> {
+        let text = |s: &ike::SharedSecret| String::from_utf8(s.secret.as_ref().to_vec()).unwrap();
+        store.config().credentials.shared.iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_a_file_brought_stays_the_files_whoever_loads_it() {
+        let mut store = store();
+        store.replace_credentials(wanted(&[("a", "one"), ("b", "two")]), Vec::new());
+        assert!(!load(&mut store, "a", "one"), "unchanged is left alone");
+        assert!(load(&mut store, "b", "new"));
+        assert!(load(&mut store, "c", "theirs"));
+        assert_eq!(good(&store), ["one", "new", "theirs"], "the old secret of b is good no more");
+        let next = Wanted { credentials: wanted(&[("b", "three")]), ..Wanted::default() };
+        let plan = store.credential_plan(&next);
+        let told: Vec<(&str, &Change)> = plan.iter().map(|it| (it.name.as_str(), &it.change)).collect();
+        assert_eq!(told, [("b", &Change::Changed(Vec::new())), ("a", &Change::Removed)]);
+        store.replace_credentials(next.credentials, Vec::new());
+        assert_eq!(good(&store), ["three", "theirs"]);
+        // the file takes over what a client had
+        store.replace_credentials(wanted(&[("c", "the file's")]), Vec::new());
+        assert_eq!(good(&store), ["the file's"]);
+    }
+
+    #[test]
+    fn what_is_cleared_is_good_until_it_is_swept_and_what_replaces_it_comes_first() {
+        let mut store = store();
+        store.replace_credentials(wanted(&[("a", "old"), ("b", "gone")]), Vec::new());
+        store.clear();
+        assert_eq!(store.files.shared_names().chain(store.clients.shared_names()).count(), 0, "out of sight");
+        assert_eq!(good(&store), ["old", "gone"]);
+        load(&mut store, "a", "new");
+        assert_eq!(good(&store), ["new", "old", "gone"]);
+        store.sweep();
+        assert_eq!(good(&store), ["new"]);
+    }
+}

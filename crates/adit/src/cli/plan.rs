@@ -33,7 +33,7 @@ pub(super) fn reload(uri: Option<&str>, json: bool) -> Outcome {
     if json {
         show::print(&format!("{:#}\n", as_json(&rows, &answer)));
     } else {
-        rows.retain(|row| row.get_str("group") != Some("alone"));
+        rows.retain(|row| row.get_str("group") != Some("alone") || row.get_str("kind") == Some("setting"));
         show::print(&as_text(&rows, ""));
     }
     Ok(())
@@ -64,7 +64,10 @@ fn number(answer: &Message, key: &str) -> u64 {
 
 fn as_text(rows: &[Message], would: &str) -> String {
     if rows.iter().all(|row| row.get_str("group") == Some("alone")) {
-        return format!("nothing {}\n", if would.is_empty() { "changed" } else { "would be touched" });
+        let nothing = if would.is_empty() { "nothing changed" } else { "nothing would be touched" };
+        // the one kind that is left alone although it was changed
+        let waiting = rows.iter().filter(|row| row.get_str("kind") == Some("setting")).map(line);
+        return format!("{nothing}\n{}", waiting.collect::<String>());
     }
     let mut text = String::new();
     for (group, title) in GROUPS {
@@ -75,15 +78,19 @@ fn as_text(rows: &[Message], would: &str) -> String {
         text.push_str(&format!("{would}{title}:\n"));
         let limit = if group == "alone" { MAX_ALONE } else { usize::MAX };
         for row in of.iter().take(limit) {
-            let get = |key| show::plain(row.get_str(key).unwrap_or_default());
-            let id = row.get_str("id").map_or_else(String::new, |id| format!(" #{}", show::plain(id)));
-            text.push_str(&format!("  {} {}{id}: {}\n", get("kind"), get("name"), get("text")));
+            text.push_str(&line(row));
         }
         if of.len() > limit {
             text.push_str(&format!("  … and {} more (--json lists all)\n", of.len() - limit));
         }
     }
     text
+}
+
+fn line(row: &Message) -> String {
+    let get = |key| show::plain(row.get_str(key).unwrap_or_default());
+    let id = row.get_str("id").map_or_else(String::new, |id| format!(" #{}", show::plain(id)));
+    format!("  {} {}{id}: {}\n", get("kind"), get("name"), get("text"))
 }
 
 fn as_json(rows: &[Message], answer: &Message) -> Value {
@@ -116,7 +123,7 @@ mod tests {
         vec![
             row("alone", "connection", "b", "unchanged"),
             row("cut", "CHILD_SA", "a/net", "closed and initiated anew: remote_ts changed").text("id", 12),
-            row("changed", "setting", "charon.port", "needs a restart of aditd"),
+            row("changed", "setting", "charon.keep_alive", "takes effect at once"),
         ]
     }
 
@@ -125,11 +132,16 @@ mod tests {
         assert_eq!(
             as_text(&rows(), "would be "),
             "would be cut:\n  CHILD_SA a/net #12: closed and initiated anew: remote_ts changed\n\
-             would be changed:\n  setting charon.port: needs a restart of aditd\n\
+             would be changed:\n  setting charon.keep_alive: takes effect at once\n\
              would be left alone:\n  connection b: unchanged\n"
         );
         assert_eq!(as_text(&rows()[..1], "would be "), "nothing would be touched\n");
         assert_eq!(as_text(&[], ""), "nothing changed\n");
+        let waiting = row("alone", "setting", "charon.port", "has changed; needs a restart of aditd");
+        assert_eq!(
+            as_text(&[waiting], "would be "),
+            "nothing would be touched\n  setting charon.port: has changed; needs a restart of aditd\n"
+        );
         let many: Vec<Message> = (0..60).map(|n| row("alone", "pool", &n.to_string(), "unchanged")).collect();
         let text = as_text(&[rows(), many].concat(), "would be ");
         assert!(text.ends_with("… and 11 more (--json lists all)\n"), "{text}");

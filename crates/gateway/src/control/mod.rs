@@ -32,6 +32,8 @@ mod snapshot;
 mod status;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+pub(crate) use testing::folder;
 
 pub use events::Events;
 pub use snapshot::*;

@@ -40,7 +40,7 @@ impl ReloadPlan {
             row(PlanGroup::Changed, "setting", key, None, "takes effect at once".into());
         }
         for key in &self.settings.restart {
-            row(PlanGroup::Changed, "setting", key, None, "needs a restart of aditd".into());
+            row(PlanGroup::Alone, "setting", key, None, "has changed; needs a restart of aditd".into());
         }
         for it in &self.credentials {
             row(group(&it.change), it.kind, &it.name, None, told(&it.change));

@@ -202,5 +202,35 @@ fn settings_are_told_by_name() {
     let settings = SettingsPlan { now: vec!["charon.keep_alive"], restart: vec!["charon.port"] };
     let rows = ReloadPlan { settings, ..ReloadPlan::default() }.rows();
     let told: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-    assert_eq!(told, ["takes effect at once", "needs a restart of aditd"]);
+    assert_eq!(told, ["takes effect at once", "has changed; needs a restart of aditd"]);
+}
+
+#[test]
+fn a_reading_has_every_error_with_its_place_and_what_could_not_be_used_apart() {
+    let dir = crate::control::folder("reading");
+    let environment = crate::Environment {
+        strongswan_conf: dir.join("strongswan.conf"),
+        swanctl_conf: dir.join("swanctl.conf"),
+        swanctl_dir: dir.clone(),
+    };
+    assert!(super::read(&environment).missing.is_some());
+    std::fs::write(dir.join("strongswan.conf"), "charon {\n  retransmit_tires = 3\n}\n").unwrap();
+    std::fs::write(
+        dir.join("swanctl.conf"),
+        "connections {\n  a {\n    local {\n      certs = no.pem\n    }\n    remote {\n    }\n  }\n}\npools {\n  p {\n    addrs = x\n  }\n}\n",
+    )
+    .unwrap();
+    let reading = super::read(&environment);
+    let errors = reading.errors.join("\n");
+    assert!(
+        errors.contains("strongswan.conf:2:3: error: ") && errors.contains("swanctl.conf:12:"),
+        "{errors}"
+    );
+    let [unresolved] = reading.unresolved.as_slice() else { panic!("{:?}", reading.unresolved) };
+    assert!(unresolved.place.ends_with("swanctl.conf:2: "), "{unresolved}");
+    assert!(
+        unresolved.text.starts_with("connection 'a': ") && unresolved.text.contains("no.pem"),
+        "{unresolved}"
+    );
+    std::fs::remove_dir_all(dir).unwrap();
 }
