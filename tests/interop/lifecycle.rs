@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit_testbed::{Auth, Kind, NODE, NODE_TOO, Roles, Scenario, Tree, World, wait_for};
+use adit_testbed::{Auth, Kind, NODE, NODE_TOO, Roles, Scenario, Traffic, Tree, World, wait_for};
 
 cases! {
     /// The road-warrior rekeys its CHILD_SA.
@@ -13,6 +13,8 @@ cases! {
     rekey_ike_by_client = |roles| rekey(roles, false, false);
     /// The gateway rekeys the IKE_SA.
     rekey_ike_by_gateway = |roles| rekey(roles, false, true);
+    /// The road-warrior reauthenticates.
+    reauth = reauthenticate;
     /// The road-warrior deletes the IKE_SA.
     delete_by_client = |roles| delete(roles, false);
     /// The gateway deletes the IKE_SA.
@@ -25,13 +27,15 @@ cases! {
     orderly_stop = stop;
     /// SIGKILL of the gateway and a new start: the road-warrior's liveness check brings the tunnel back.
     killed_gateway = kill_gateway;
+    /// The path is cut for longer than the peers wait: both find out, and the road-warrior comes back.
+    cut_path = cut;
     /// SIGKILL of the road-warrior and a new start over whatever it left.
     killed_client = kill_client;
 }
 
 const LIMIT: Duration = Duration::from_secs(8);
 
-fn rekey(roles: Roles, child: bool, by_gateway: bool) {
+pub(crate) fn rekey(roles: Roles, child: bool, by_gateway: bool) {
     let world = World::start(roles, &Scenario::new(Auth::Psk));
     let before = world.up();
     world.reachable();
@@ -67,7 +71,29 @@ fn rekey(roles: Roles, child: bool, by_gateway: bool) {
     world.down(false);
 }
 
-fn delete(roles: Roles, by_gateway: bool) {
+/// A new IKE_SA in the place of the old one, with the same address; the old one goes when the new one is there.
+pub(crate) fn reauthenticate(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    scenario.rw.conn.set("reauth_time", "3s").set("over_time", "20s").set("rand_time", "0s");
+    for end in [&mut scenario.gw, &mut scenario.rw] {
+        end.charon += "  make_before_break = yes\n";
+    }
+    let world = World::start(roles, &scenario);
+    let before = world.up();
+    let after = wait_for("a new IKE_SA alone at the road-warrior", Duration::from_secs(15), || {
+        let sa = world.rw.established(&world.name)?;
+        let new = sa.get("initiator-spi") != before.get("initiator-spi");
+        (new && world.rw.sas().len() == 1).then_some(sa)
+    });
+    assert_eq!(after.list("local-vips"), before.list("local-vips"), "the address stays");
+    assert!(world.net.rw.ping_of(NODE, 5), "no ping after it");
+    // it goes on like this, so what the gateway has is compared in one look
+    wait_for("one IKE_SA and one lease at the gateway", LIMIT, || {
+        (world.gw.sas().len() == 1 && world.gw.leases_online() == 1).then_some(())
+    });
+}
+
+pub(crate) fn delete(roles: Roles, by_gateway: bool) {
     let world = World::start(roles, &Scenario::new(Auth::Psk));
     world.up();
     world.reachable();
@@ -96,7 +122,7 @@ fn delete_and_remake_child(roles: Roles) {
     world.down(false);
 }
 
-fn two_children(roles: Roles) {
+pub(crate) fn two_children(roles: Roles) {
     let mut scenario = Scenario::new(Auth::Psk);
     let mut other = scenario.gw.children[0].clone();
     other.0 = "inner".into();
@@ -116,7 +142,7 @@ fn two_children(roles: Roles) {
     world.down(false);
 }
 
-fn stop(roles: Roles) {
+pub(crate) fn stop(roles: Roles) {
     let mut world = World::start(roles, &Scenario::new(Auth::Psk));
     world.up();
     let (took, well) = world.rw.stop().expect("it ends on SIGTERM");
@@ -140,7 +166,7 @@ fn with_liveness() -> Scenario {
     scenario
 }
 
-fn kill_gateway(roles: Roles) {
+pub(crate) fn kill_gateway(roles: Roles) {
     let mut world = World::start(roles, &with_liveness());
     let before = world.up();
     world.reachable();
@@ -154,6 +180,24 @@ fn kill_gateway(roles: Roles) {
     });
     wait_for("the gateway's IKE_SA", LIMIT, || world.gw.established(&world.name));
     assert_eq!(after.list("local-vips").len(), 1);
+    world.reachable();
+}
+
+pub(crate) fn cut(roles: Roles) {
+    let world = World::start(roles, &with_liveness());
+    let before = world.up();
+    world.reachable();
+    world.net.traffic(Traffic::Cut);
+    // 1 s of silence, then 1.5 s of retransmissions
+    world.gw.wait_until_empty(Duration::from_secs(20));
+    assert_eq!(world.gw.leases_online(), 0);
+    wait_for("the road-warrior knows", Duration::from_secs(20), || {
+        world.rw.established(&world.name).is_none().then_some(())
+    });
+    world.net.traffic(Traffic::Pass);
+    let after = wait_for("the tunnel again", Duration::from_secs(30), || world.rw.established(&world.name));
+    assert_ne!(after.get("initiator-spi"), before.get("initiator-spi"));
+    wait_for("the gateway's IKE_SA", LIMIT, || world.gw.established(&world.name));
     world.reachable();
 }
 

@@ -3,7 +3,7 @@
 //! A case is a function of [`Roles`]; [`cases!`] makes a test of it for every pairing of implementations. The
 //! reference pair is part of the run: when it fails, the case or the machine is at fault.
 
-use adit_testbed::{Kind, Peer, Roles, run_case, skip};
+use adit_testbed::{Roles, run_case, skip};
 
 /// Makes a module per case with a test for each pairing.
 macro_rules! cases {
@@ -39,16 +39,18 @@ mod judge;
 mod lifecycle;
 mod matrix;
 mod network;
+mod newer;
 mod ours;
 mod reload;
+mod switches;
 mod vici_client;
 
-/// Runs a case for `roles`, in a sandbox if need be; skips it where our daemon plays and is not built.
+/// Runs a case for `roles`, in a sandbox if need be; skips it where one of them is not there.
 fn run(module: &str, pairing: &str, roles: Roles, case: impl FnOnce(Roles)) {
     let module = module.split_once("::").map_or(module, |(_, rest)| rest);
     let test = format!("{module}::{pairing}");
-    if [roles.gw, roles.rw].contains(&Kind::Adit) && Peer::program("aditd").is_none() {
-        return skip(&test, "aditd is not built (cargo build --bins)");
+    if let Some(reason) = roles.gw.missing().or_else(|| roles.rw.missing()) {
+        return skip(&test, &reason);
     }
     run_case(&test, || case(roles));
 }

@@ -14,7 +14,7 @@ cases! {
     certificates = |roles| round(roles, Auth::Certificates(Algorithm::EcdsaP256));
 }
 
-fn round(roles: Roles, auth: Auth) {
+pub(crate) fn round(roles: Roles, auth: Auth) {
     let world = World::start(roles, &Scenario::new(auth));
     let sa = world.up();
     world.reachable();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_testbed::capture::{Capture, decode};
 use adit_testbed::process::{Process, text};
-use adit_testbed::{Auth, Kind, NODE, NODE6, Peer, Roles, Scenario, Traffic, World, wait_for};
+use adit_testbed::{Auth, NODE, NODE6, Peer, Roles, Scenario, Traffic, World, wait_for};
 
 cases! {
     /// A fifth of all packets lost, each way.
@@ -44,7 +44,7 @@ fn rebinding_both_ours() {
     crate::run(module_path!(), "rebinding_both_ours", Roles::BOTH_OURS, with_rebinding);
 }
 
-fn with_loss(roles: Roles) {
+pub(crate) fn with_loss(roles: Roles) {
     let mut scenario = Scenario::new(Auth::Psk).impatient(12);
     scenario.rw.conn.set("keyingtries", "3");
     let world = World::start(roles, &scenario);
@@ -104,7 +104,7 @@ fn two_clients(roles: Roles) {
     world.nothing_left();
 }
 
-fn with_fragments(roles: Roles) {
+pub(crate) fn with_fragments(roles: Roles) {
     use adit_testbed::Pki;
     use adit_testbed::pki::{Algorithm, Subject};
     let mut scenario = Scenario::new(Auth::Certificates(Algorithm::EcdsaP256));
@@ -126,7 +126,7 @@ fn with_fragments(roles: Roles) {
 fn with_trap(roles: Roles) {
     let mut scenario = Scenario::new(Auth::Psk);
     scenario.rw.child().set("start_action", "trap");
-    if roles.rw == Kind::StrongSwan {
+    if roles.rw.is_strongswan() {
         // strongSwan's userspace ESP cannot trap; what it can show is the gateway's side of a start
         scenario.rw.child().set("start_action", "start");
     }
@@ -160,7 +160,7 @@ fn with_both_families(roles: Roles) {
     assert!(!world.net.rw.ping(NODE6));
 }
 
-fn with_bulk(roles: Roles) {
+pub(crate) fn with_bulk(roles: Roles) {
     let world = World::start(roles, &Scenario::new(Auth::Psk));
     world.up();
     for reverse in [false, true] {

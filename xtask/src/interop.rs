@@ -14,12 +14,9 @@ pub(crate) fn all() -> Outcome {
 
 /// The cases whose name contains `filter`, with a release build of the daemon.
 pub(crate) fn run(filter: Option<&str>) -> Outcome {
-    let build = ["build", "--release", "--locked", "--package", "adit", "--bins"];
-    if !shell::run(Command::new(shell::cargo()).args(build)) {
+    let Some((aditd, adit)) = programs() else {
         return Outcome::check(false);
-    }
-    let program = |name: &str| target().join("release").join(name).display().to_string();
-    let (aditd, adit) = (program("aditd"), program("adit"));
+    };
     let skips = target().join("interop-skips");
     // from the run before
     let _ = std::fs::remove_file(&skips);
@@ -38,7 +35,16 @@ pub(crate) fn run(filter: Option<&str>) -> Outcome {
     outcome
 }
 
-fn target() -> PathBuf {
+/// Builds the daemon and the command in release: their paths, unless that fails.
+pub(crate) fn programs() -> Option<(String, String)> {
+    let build = ["build", "--release", "--locked", "--package", "adit", "--bins"];
+    let built = shell::run(Command::new(shell::cargo()).args(build));
+    let program = |name: &str| target().join("release").join(name).display().to_string();
+    built.then(|| (program("aditd"), program("adit")))
+}
+
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
     let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     std::path::absolute(Path::new(&folder)).unwrap_or_else(|_| PathBuf::from(folder))
 }

@@ -9,6 +9,7 @@ mod deny;
 mod fuzz;
 mod interop;
 mod packages;
+mod peers;
 mod quality;
 mod report;
 mod shell;
@@ -21,8 +22,9 @@ use report::{Outcome, Report};
 /// A step of `cargo xtask test`.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("packages", packages::install),
+    ("peers", peers::fetch),
     ("fmt", quality::format),
     ("clippy", quality::clippy),
     ("doc", quality::doc),
@@ -41,8 +43,10 @@ usage: cargo xtask <chore>
   fuzz [--seconds N] [target]      each fuzz target for N seconds (60)
   fuzz target file                 repeats a finding
   bench [what]                     the benchmarks, in release
+  bench rekey [--seconds N]        rekeyings under load against strongSwan, and what was lost
   conformance                      write docs/conformance.md from the tests' citations
   packages                         install from Debian what the interop tests need
+  peers                            unpack newer peers of theirs into target/peers; the machine stays as it is
 ";
 
 fn main() -> ExitCode {
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         },
         ["bench", rest @ ..] => bench::run(rest),
         ["packages"] => packages::install(),
+        ["peers"] => peers::fetch(),
         ["conformance"] => conformance::write(),
         [] => return usage("which chore?"),
         [other, ..] => return usage(&format!("no chore `{other}`")),

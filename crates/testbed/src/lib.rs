@@ -13,13 +13,17 @@
 //! It needs root, or else a kernel that lets an unprivileged user make user namespaces; see [`sandbox`].
 
 pub mod capture;
+pub mod events;
 pub mod net;
+pub mod newer;
 pub mod peer;
 pub mod pki;
+pub mod probe;
 pub mod process;
 pub mod sandbox;
 pub mod scenario;
 pub mod swanctl;
+pub mod switches;
 pub mod tree;
 pub mod wait;
 pub mod world;

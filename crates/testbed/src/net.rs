@@ -53,6 +53,11 @@ impl Namespace {
         &self.name
     }
 
+    /// The file that stands for it.
+    pub fn path(&self) -> std::path::PathBuf {
+        Path::new(FOLDER).join(&self.name)
+    }
+
     /// A command that will run inside, with the caller's pid becoming the program's.
     pub fn command(&self, program: &str) -> Command {
         let mut command = command("ip");

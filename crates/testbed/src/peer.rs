@@ -19,10 +19,30 @@ use crate::wait::{eventually, wait_for};
 pub enum Kind {
     /// Debian's charon-systemd with userspace ESP.
     StrongSwan,
+    /// The one of Debian 13, strongSwan 6.0.1, with its own libraries.
+    StrongSwan6,
     /// `aditd` of this workspace.
     Adit,
 }
 
+impl Kind {
+    /// Is it strongSwan, whatever the version?
+    pub fn is_strongswan(self) -> bool {
+        matches!(self, Self::StrongSwan | Self::StrongSwan6)
+    }
+
+    /// Why it cannot run on this machine, if it cannot (what every case needs is looked for elsewhere).
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Self::StrongSwan => None,
+            Self::StrongSwan6 => crate::newer::missing(CHARON),
+            Self::Adit if Peer::program("aditd").is_some() => None,
+            Self::Adit => Some("aditd is not built (cargo build --bins)".into()),
+        }
+    }
+}
+
+const CHARON: &str = "/usr/sbin/charon-systemd";
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(5);
 
@@ -113,16 +133,20 @@ impl Peer {
     pub fn launch(&mut self, namespace: &Namespace) {
         assert!(self.process.is_none(), "it runs already");
         let program = match self.kind {
-            Kind::StrongSwan => PathBuf::from("/usr/sbin/charon-systemd"),
+            Kind::StrongSwan | Kind::StrongSwan6 => PathBuf::from(CHARON),
             Kind::Adit => Self::program("aditd").expect("aditd is not built"),
         };
         // its own /run hides the system's sockets from it
-        let script = "mount -t tmpfs tmpfs /run && exec \"$0\"";
+        let mut script = "mount -t tmpfs tmpfs /run && ".to_owned();
+        if self.kind == Kind::StrongSwan6 {
+            script += &format!("{} && ", crate::newer::enter());
+        }
+        script += "exec \"$0\"";
         let mut command = namespace.command("sh");
         let output =
             File::options().create(true).append(true).open(self.folder.join("output")).expect("output");
         command
-            .args(["-c", script])
+            .args(["-c", &script])
             .arg(program)
             .env("STRONGSWAN_CONF", self.folder.join("strongswan.conf"))
             .env("SWANCTL_DIR", &self.folder)

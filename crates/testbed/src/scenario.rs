@@ -32,6 +32,12 @@ impl Roles {
     pub const OUR_GATEWAY: Self = Self { gw: Kind::Adit, rw: Kind::StrongSwan };
     /// Our road-warrior, strongSwan's gateway.
     pub const OUR_CLIENT: Self = Self { gw: Kind::StrongSwan, rw: Kind::Adit };
+    /// strongSwan 6.0.1 at both ends.
+    pub const REFERENCE_6: Self = Self { gw: Kind::StrongSwan6, rw: Kind::StrongSwan6 };
+    /// Our gateway, strongSwan 6.0.1's road-warrior.
+    pub const OUR_GATEWAY_6: Self = Self { gw: Kind::Adit, rw: Kind::StrongSwan6 };
+    /// Our road-warrior, strongSwan 6.0.1's gateway.
+    pub const OUR_CLIENT_6: Self = Self { gw: Kind::StrongSwan6, rw: Kind::Adit };
     /// Both ours.
     pub const BOTH_OURS: Self = Self { gw: Kind::Adit, rw: Kind::Adit };
 }
