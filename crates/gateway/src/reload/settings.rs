@@ -55,8 +55,8 @@ at_start! {
 
 /// The keys that differ among those that take effect at once.
 macro_rules! changed {
-    ($old:ident, $new:ident, $keys:ident: $($key:literal = $field:ident;)*) => {
-        $(if $old.$field != $new.$field {
+    ($old:ident, $new:ident, $keys:ident: $($key:literal = $($field:ident).+;)*) => {
+        $(if $old.$($field).+ != $new.$($field).+ {
             $keys.push($key);
         })*
     };
@@ -92,6 +92,7 @@ pub(crate) fn plan(running: &StrongswanConf, wanted: &StrongswanConf) -> Setting
         "charon.inactivity_close_ike" = inactivity_close_ike;
         "charon.prefer_configured_proposals" = prefer_configured_proposals;
         "charon.replay_window" = replay_window;
+        "charon.follow_redirects" = follow_redirects;
         "charon.rsa_pss" = rsa_pss;
         "charon.dns" = dns;
         "charon.nbns" = nbns;
@@ -99,6 +100,8 @@ pub(crate) fn plan(running: &StrongswanConf, wanted: &StrongswanConf) -> Setting
         "charon.filelog" = filelogs;
         "charon.syslog" = syslogs;
         "charon-systemd.journal" = journal;
+        "adit.message_id_sync" = adit.message_id_sync;
+        "adit.redirect" = adit.redirect;
     }
     if now.is_empty() && running != new {
         now.push("another setting");
