@@ -77,6 +77,14 @@ pub trait Dataplane: Send {
     /// Removes a virtual IP.
     fn remove_virtual_ip(&mut self, address: IpAddr);
 
+    /// The interface that the tunnels' own addresses and routes are on, if there is one.
+    fn device(&self) -> Option<u32> {
+        None
+    }
+
+    /// Addresses or routes of this host have changed: what was made with regard to them is brought up to date.
+    fn addresses_changed(&mut self) {}
+
     /// Removes everything: SAs, addresses, routes, rules, the device. Nothing works afterwards.
     fn shutdown(&mut self);
 }

@@ -25,6 +25,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::pools::Pools;
 use crate::resolv::ResolvConf;
 use crate::resolver::Resolver;
+use crate::roam::Roam;
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::traps::Traps;
@@ -35,6 +36,7 @@ const READ_BUDGET: usize = 64;
 /// Mails that are read before other inputs get their turn.
 const MAIL_BUDGET: usize = 256;
 const WAKER: u64 = 0;
+const WATCH: u64 = u64::MAX;
 const FIRST_SOCKET: u64 = 1;
 /// After this long without an answer of its peers the daemon leaves anyway.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(600);
@@ -88,6 +90,9 @@ pub(crate) struct Driver {
     /// When what clients took out goes out of use at the latest.
     pub(crate) leaving_until: Option<std::time::Instant>,
     pub(crate) mailbox: Mailbox,
+    pub(crate) roam: Roam,
+    /// The routing table of the tunnels.
+    pub(crate) table: u32,
     waiting: BTreeMap<u64, Waiter>,
     last_tag: u64,
     ending: Option<std::time::Instant>,
@@ -108,6 +113,8 @@ pub(crate) struct Parts {
     pub(crate) keylog: Option<KeyLog>,
     pub(crate) settings: StrongswanConf,
     pub(crate) mailbox: Mailbox,
+    pub(crate) roam: Roam,
+    pub(crate) table: u32,
 }
 
 impl Driver {
@@ -134,6 +141,8 @@ impl Driver {
             unresolved: BTreeSet::new(),
             leaving_until: None,
             mailbox: parts.mailbox,
+            roam: parts.roam,
+            table: parts.table,
             waiting: BTreeMap::new(),
             last_tag: 0,
             ending: None,
@@ -150,16 +159,21 @@ impl Driver {
         poller.add(self.mailbox.waker(), WAKER)?;
         let reads_nat_t = self.dataplane.name() != "userspace";
         self.sockets.register(&poller, FIRST_SOCKET, reads_nat_t)?;
+        if let Some(watch) = self.roam.watch() {
+            poller.add(watch, WATCH)?;
+        }
         let mut ready = Vec::new();
         while !self.ended {
             poller.wait(&mut ready, self.wait())?;
             for token in &ready {
                 match *token {
                     WAKER => self.mailbox.waker().drain(),
+                    WATCH => self.note_changes(),
                     socket => self.read(socket - FIRST_SOCKET),
                 }
             }
             self.read_mail(mail);
+            self.roam_if_due();
             self.timeout();
             self.sweep_if_due();
             if self.ending.is_some_and(|since| since.elapsed() > SHUTDOWN_LIMIT) {
@@ -194,7 +208,7 @@ impl Driver {
         let ending = self.ending.map(|since| SHUTDOWN_LIMIT.saturating_sub(since.elapsed()));
         let leaving =
             self.leaving_until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
-        [timer, ending, leaving].into_iter().flatten().min()
+        [timer, ending, leaving, self.roam.wait()].into_iter().flatten().min()
     }
 
     fn read(&mut self, index: u64) {

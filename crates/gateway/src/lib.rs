@@ -26,6 +26,7 @@ mod quick_crash;
 mod reload;
 mod resolv;
 mod resolver;
+mod roam;
 mod run;
 mod settings;
 mod sockets;

@@ -42,6 +42,7 @@ pub(crate) fn connection(
         vips: from.vips.clone(),
         pools: from.pools.clone(),
         encap: from.encap,
+        mobike: from.mobike,
         dpd_delay: from.dpd_delay,
         fragmentation: from.fragmentation,
         childless: from.childless,

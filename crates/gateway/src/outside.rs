@@ -57,7 +57,9 @@ impl Driver {
                 self.resolver.ask(id, name);
                 None
             }
-            Action::SourceAddress { remote, among } => Some(Completion::Source(self.source(remote, &among))),
+            Action::SourceAddress { remote, among, current } => {
+                Some(Completion::Source(self.source(remote, &among, current)))
+            }
         }
     }
 
@@ -126,23 +128,38 @@ impl Driver {
         Ok(())
     }
 
-    /// Which of our addresses to talk to a peer from.
-    fn source(&mut self, remote: IpAddr, among: &[IpAddr]) -> Result<IpAddr, String> {
-        let routed = self.netlink.source_for(remote);
-        if among.is_empty() {
-            return routed.map_err(|e| format!("there is no route to {remote} ({e})"));
-        }
-        if let Ok(source) = &routed
-            && among.contains(source)
+    /// Which of our addresses to talk to a peer from; the one in use as long as it will do.
+    fn source(
+        &mut self,
+        remote: IpAddr,
+        among: &[IpAddr],
+        current: Option<IpAddr>,
+    ) -> Result<IpAddr, String> {
+        let way = self.netlink.way_to_marked(remote, self.sockets.mark());
+        let routed = way.as_ref().ok().and_then(|way| way.source);
+        let no_route = |why: String| format!("there is no route to {remote} ({why})");
+        let chosen = routed.filter(|source| among.is_empty() || among.contains(source));
+        if current.is_none_or(|current| chosen == Some(current))
+            && let Some(source) = chosen
         {
-            return Ok(*source);
+            return Ok(source);
         }
         let here = self.netlink.addresses().map_err(|e| e.to_string())?;
-        let found = among.iter().find(|a| here.iter().any(|h| h.address == **a));
-        match (found, routed) {
-            (Some(_), Err(error)) => Err(format!("there is no route to {remote} ({error})")),
-            (Some(source), Ok(_)) => Ok(*source),
-            (None, _) => {
+        let way = way.map_err(|e| no_route(e.to_string()))?;
+        let is_here = |addr: IpAddr| here.iter().find(|h| h.address == addr);
+        // An address that nobody asked for is good while it is one of the interface that packets leave by: the next hop
+        // expects none of another. One that is configured is good wherever it is.
+        let stays = current.filter(|current| match among {
+            [] => is_here(*current).is_some_and(|address| Some(address.ifindex) == way.ifindex),
+            among => among.contains(current) && is_here(*current).is_some(),
+        });
+        if let Some(source) = stays.or(chosen) {
+            return Ok(source);
+        }
+        match among.iter().find(|addr| is_here(**addr).is_some()) {
+            Some(source) => Ok(*source),
+            None if among.is_empty() => Err(no_route("no source address".into())),
+            None => {
                 let list: Vec<String> = among.iter().map(ToString::to_string).collect();
                 Err(format!("{} is not an address of this host", list.join(", ")))
             }

@@ -8,7 +8,7 @@ use adit_conf::strongswan::DataplaneKind;
 use adit_crypto::SystemRandom;
 use adit_dataplane::{Dataplane, Null, userspace};
 use adit_ike::{Config, Endpoint, Group, Path};
-use adit_linux::route::Netlink;
+use adit_linux::route::{Netlink, Watch};
 use adit_vici::Server;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,6 +22,7 @@ use crate::log::Logger;
 use crate::mailbox::{Mail, Mailbox};
 use crate::reload::Files;
 use crate::resolv::ResolvConf;
+use crate::roam::Roam;
 use crate::settings;
 use crate::sockets::{Ports, Sockets};
 use crate::store::Store;
@@ -75,6 +76,8 @@ pub fn run(environment: Environment) -> Result<(), String> {
         keylog: keylog(&conf, &logger)?,
         settings: conf.clone(),
         mailbox: mailbox.clone(),
+        roam: Roam::new(watch_addresses(&logger)),
+        table: conf.routing_table,
     });
     let log_events = events.clone();
     logger.subscribe(
@@ -84,6 +87,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
             true
         }),
     );
+    driver.hear_addresses();
     driver.load(files.read());
     let handle = Handle::new(mailbox.clone(), Arc::clone(&logger), clock, Arc::clone(&files));
     let socket = vici_socket(&conf)?;
@@ -130,6 +134,11 @@ fn dataplane(
     )
     .map_err(|e| format!("starting the userspace data plane: {e}"))?;
     Ok(Box::new(plane))
+}
+
+/// Without it tunnels come up all the same, and do not notice when addresses change.
+fn watch_addresses(logger: &Logger) -> Option<Watch> {
+    Watch::new().map_err(|e| logger.line(Group::Knl, 0, e.to_string())).ok()
 }
 
 fn keylog(conf: &StrongswanConf, logger: &Logger) -> Result<Option<KeyLog>, String> {

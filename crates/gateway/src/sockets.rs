@@ -22,6 +22,7 @@ pub(crate) struct Sockets {
     ike: Vec<UdpSocket>,
     nat_t: Vec<Arc<UdpSocket>>,
     port: u16,
+    mark: Option<u32>,
     buffer: Vec<u8>,
 }
 
@@ -44,7 +45,12 @@ impl Sockets {
     pub(crate) fn bind(ports: Ports) -> Result<Self, String> {
         let ike = families(ports.ike, ports.mark)?;
         let nat_t = families(ports.nat_t, ports.mark)?.into_iter().map(Arc::new).collect();
-        Ok(Self { ike, nat_t, port: ports.ike, buffer: vec![0; MAX_DATAGRAM] })
+        Ok(Self { ike, nat_t, port: ports.ike, mark: ports.mark, buffer: vec![0; MAX_DATAGRAM] })
+    }
+
+    /// The mark of everything sent: routes are to be looked up with it.
+    pub(crate) const fn mark(&self) -> Option<u32> {
+        self.mark
     }
 
     /// The NAT-T sockets, for the data plane that sends and receives ESP through them.

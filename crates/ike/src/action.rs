@@ -127,6 +127,12 @@ pub enum Command {
         /// Where they come from.
         remote: SocketAddr,
     },
+    /// Addresses or routes of this host changed; also given once at the start. IKE_SAs whose path is gone find another
+    /// one.
+    AddressesChanged {
+        /// The addresses that datagrams can be sent from: no loopback, link-local or virtual ones. Best first.
+        addresses: Vec<IpAddr>,
+    },
     /// Delete every IKE_SA. [`Event::ShutdownComplete`](crate::Event::ShutdownComplete) follows within 300 ms.
     Shutdown,
 }
@@ -219,6 +225,9 @@ pub enum Action {
         remote: IpAddr,
         /// Candidates to choose from; empty = any address of this host.
         among: Vec<IpAddr>,
+        /// The address in use: it is the answer as long as packets can be sent from it, even if another would be chosen
+        /// today.
+        current: Option<IpAddr>,
     },
 }
 

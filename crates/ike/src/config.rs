@@ -100,6 +100,8 @@ pub struct Connection {
     pub pools: Vec<String>,
     /// Pretend a NAT so that ESP goes in UDP.
     pub encap: bool,
+    /// RFC 4555: tell the peer when addresses change, and follow it when its do.
+    pub mobike: bool,
     /// Idle time before a liveness check; zero = never.
     pub dpd_delay: Duration,
     /// RFC 7383.
@@ -143,6 +145,7 @@ impl Default for Connection {
             vips: Vec::new(),
             pools: Vec::new(),
             encap: false,
+            mobike: true,
             dpd_delay: Duration::ZERO,
             fragmentation: Fragmentation::Yes,
             childless: Childless::Allow,

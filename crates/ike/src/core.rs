@@ -73,6 +73,11 @@ pub(crate) type Table<K, V> = HashMap<K, V, BuildHasherDefault<Identityish>>;
 pub(crate) enum Wait {
     Resolve,
     Source,
+    /// From where to go on, after addresses changed for the `turn`th time.
+    Roam {
+        remote: IpAddr,
+        turn: u32,
+    },
     /// Whose lease it will be, should the IKE_SA be gone by then.
     Lease(Box<crate::sa::Lease>),
     VirtualIps,
@@ -112,6 +117,9 @@ pub(crate) struct Core {
     pub actions: VecDeque<(ActionId, Action)>,
     pub events: VecDeque<Event>,
     pub retries: Retries,
+    /// Addresses of this host, as it was told of them last, and how often it was.
+    pub addresses: Vec<IpAddr>,
+    pub turn: u32,
     /// The IKE_SA whose heir is known, because the peer uses it.
     pub inherit: Option<u32>,
     pub stats: Stats,
@@ -161,6 +169,8 @@ impl Core {
             actions: VecDeque::new(),
             events: VecDeque::new(),
             retries: Retries::default(),
+            addresses: Vec::new(),
+            turn: 0,
             inherit: None,
             stats: Stats::default(),
             shutdown: None,

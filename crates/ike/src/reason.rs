@@ -356,6 +356,24 @@ pub enum Reason {
         /// Which.
         what: &'static str,
     },
+    // -- addresses (RFC 4555) ----------------------------------------------------------------------------------
+    /// The answer to a return routability check was not one to it.
+    Unroutable {
+        /// Where the question was sent.
+        remote: IpAddr,
+    },
+    /// The peer does not want to be reached between these addresses.
+    AddressesRefused {
+        /// Ours.
+        local: IpAddr,
+        /// The peer's.
+        remote: IpAddr,
+    },
+    /// The peer forbids NAT, and there is one.
+    UnexpectedNat {
+        /// Where its message came from.
+        remote: IpAddr,
+    },
 }
 
 /// Names of key exchange groups.
@@ -431,6 +449,7 @@ impl Reason {
             Self::NoAdditionalSas | Self::Limit { .. } => NotifyType::NO_ADDITIONAL_SAS,
             Self::ChildNotFound => NotifyType::CHILD_SA_NOT_FOUND,
             Self::Crypto { .. } => NotifyType::NO_PROPOSAL_CHOSEN,
+            Self::UnexpectedNat { .. } => NotifyType::UNEXPECTED_NAT_DETECTED,
             _ => return None,
         })
     }
@@ -616,6 +635,15 @@ impl Reason {
             Self::Reauthenticated => "it was replaced by a reauthentication".to_owned(),
             Self::Shutdown => "the daemon is shutting down".to_owned(),
             Self::Limit { what } => format!("the limit of {what} is reached"),
+            Self::Unroutable { remote } => {
+                format!("the answer from {remote} is not one to the question sent there (COOKIE2)")
+            }
+            Self::AddressesRefused { local, remote } => {
+                format!("the peer refuses to go on between our {local} and its {remote}")
+            }
+            Self::UnexpectedNat { remote } => {
+                format!("the peer allows no NAT (NO_NATS_ALLOWED), and its message came from {remote}")
+            }
         }
     }
 
@@ -749,6 +777,11 @@ impl Reason {
             }
             Self::Crypto { .. } => "This is a defect here; report it with the log.",
             Self::Limit { .. } => "Raise the limit in strongswan.conf, if the peers are genuine.",
+            Self::Unroutable { .. } => "The peer's MOBIKE is at fault: set mobike = no here.",
+            Self::AddressesRefused { .. } => "Look at the peer's log; it may accept only certain addresses.",
+            Self::UnexpectedNat { .. } => {
+                "Enable NAT traversal at the peer, or remove the NAT between the two."
+            }
             Self::DeletedByPeer
             | Self::Terminated
             | Self::IkeClosed
@@ -830,6 +863,9 @@ impl Reason {
             Self::Reauthenticated => "reauthenticated",
             Self::Shutdown => "shutdown",
             Self::Limit { .. } => "limit",
+            Self::Unroutable { .. } => "unroutable",
+            Self::AddressesRefused { .. } => "addresses-refused",
+            Self::UnexpectedNat { .. } => "unexpected-nat",
         }
     }
 }

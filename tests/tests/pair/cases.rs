@@ -95,7 +95,7 @@ pub const CASES: &[Case] = &[
     case("plain", Auth::Psk, NOTHING, |pair| {
         one_child(pair);
         let sa = the_sa(pair, End::Client);
-        assert!(!sa.nat_any() && !sa.children[0].udp_encap && sa.remote.unwrap().port() == 500);
+        assert!(!sa.nat_any() && !sa.children[0].udp_encap && sa.remote.unwrap().port() == 4500);
         assert_eq!(count(&pair.net.capture, ExchangeType::IKE_SA_INIT, End::Client), 1);
         assert_eq!(count(&pair.net.capture, ExchangeType::IKE_AUTH, End::Gateway), 1);
     }),

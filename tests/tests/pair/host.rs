@@ -40,6 +40,8 @@ pub struct Outside {
     pub delay: u64,
     /// What fails.
     pub failing: BTreeSet<Question>,
+    /// Addresses that the host once had: what is sent from there does not leave it.
+    pub gone: BTreeSet<IpAddr>,
     /// Traffic that every SA has seen, as idle time; `None` = SAs never carry anything.
     pub idle: Option<Duration>,
 }
@@ -89,7 +91,7 @@ pub struct Host {
     pub installed_ever: u64,
     /// Everything that was ever done to it, if that is written down.
     tape: Option<Vec<(u64, Input)>>,
-    born: (Settings, Arc<Config>, u64, i64),
+    born: (Settings, Arc<Config>, Vec<IpAddr>, u64, i64),
 }
 
 impl Host {
@@ -101,7 +103,7 @@ impl Host {
         seed: u64,
         unix: i64,
     ) -> Self {
-        let born = (settings.clone(), Arc::clone(&config), seed, unix);
+        let born = (settings.clone(), Arc::clone(&config), outside.addresses.clone(), seed, unix);
         Self {
             tape: None,
             born,
@@ -141,14 +143,21 @@ impl Host {
 
     /// A copy of it as it was at that mark: the same seed and the same inputs.
     pub fn copy_at(&self, mark: usize) -> Self {
-        let (settings, config, seed, unix) = self.born.clone();
-        let mut copy = Self::new(self.end, settings, config, self.outside.clone(), seed, unix);
+        let (settings, config, addresses, seed, unix) = self.born.clone();
+        let outside = Outside { addresses, gone: BTreeSet::new(), ..self.outside.clone() };
+        let mut copy = Self::new(self.end, settings, config, outside, seed, unix);
+        copy.hear_addresses(0);
         copy.record();
         let mut nowhere = Net::new(0, [crate::net::Link::CLEAN; 2], None);
         nowhere.cut = true;
         for (now, input) in self.tape.iter().flatten().take(mark).cloned() {
             match input {
-                Input::Command(command) => copy.command(now, *command),
+                Input::Command(command) => {
+                    if let Command::AddressesChanged { addresses } = &*command {
+                        copy.outside.addresses.clone_from(addresses);
+                    }
+                    copy.command(now, *command);
+                }
                 Input::Datagram(src, dst, bytes) => copy.receive(now, src, dst, &bytes),
                 Input::Answer => assert!(copy.answer(now)),
                 Input::Timeout => copy.timeout(now),
@@ -161,6 +170,12 @@ impl Host {
     pub fn timeout(&mut self, now: u64) {
         self.note(now, || Input::Timeout);
         self.endpoint.handle_timeout(Instant::from_micros(now));
+    }
+
+    /// Tells the endpoint the host's addresses, as a driver does when it starts.
+    pub fn hear_addresses(&mut self, now: u64) {
+        let addresses = self.outside.addresses.clone();
+        self.command(now, Command::AddressesChanged { addresses });
     }
 
     pub fn command(&mut self, now: u64, command: Command) {
@@ -203,6 +218,9 @@ impl Host {
         self.note(now, || Input::Flush);
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let Path { local, remote } = transmit.path;
+            if self.outside.gone.contains(&local.ip()) {
+                continue;
+            }
             if !self.outside.addresses.contains(&local.ip()) {
                 self.objections.push(format!("sends from {local}, which is not an address of the host"));
             }
@@ -295,6 +313,7 @@ impl Host {
                     Some(entry) => {
                         (entry.local, entry.remote, entry.udp_encap) = (path.local, path.remote, udp_encap);
                     }
+                    None if self.refused.contains(&id) => {}
                     None => self.objections.push(format!("CHILD_SA {id} updated, which is not installed")),
                 }
                 None
@@ -345,10 +364,11 @@ impl Host {
                 let known = self.outside.names.get(&name).cloned().unwrap_or_default();
                 Some(Completion::Resolved(if self.fails(Question::Resolve) { Vec::new() } else { known }))
             }
-            Action::SourceAddress { remote, among } => {
+            Action::SourceAddress { remote, among, current } => {
                 let fits =
                     |a: &&IpAddr| a.is_ipv4() == remote.is_ipv4() && (among.is_empty() || among.contains(a));
-                let found = self.outside.addresses.iter().find(fits).copied();
+                let mut usable = self.outside.addresses.iter().filter(fits);
+                let found = usable.clone().find(|a| current == Some(**a)).or_else(|| usable.next()).copied();
                 let found = found.filter(|_| !self.fails(Question::Source));
                 Some(Completion::Source(found.ok_or_else(|| "no such address".to_owned())))
             }
@@ -412,12 +432,21 @@ impl Host {
         Ok(Leased { addresses, attributes: self.outside.attributes.clone() })
     }
 
+    /// The host has these addresses from now on, the preferred ones first, and its endpoint hears of it.
+    pub fn readdress(&mut self, now: u64, addresses: &[IpAddr]) {
+        let had = std::mem::replace(&mut self.outside.addresses, addresses.to_vec());
+        self.outside.gone.extend(had);
+        self.outside.gone.retain(|address| !addresses.contains(address));
+        self.command(now, Command::AddressesChanged { addresses: addresses.to_vec() });
+    }
+
     /// The machine loses power and comes back: SAs, leases and addresses in use are gone.
-    pub fn crash(&mut self, settings: Settings, config: Arc<Config>, seed: u64, unix: i64) {
+    pub fn crash(&mut self, now: u64, settings: Settings, config: Arc<Config>, seed: u64, unix: i64) {
         let sticky = std::mem::take(&mut self.sticky);
         let mut fresh = Self::new(self.end, settings, config, self.outside.clone(), seed, unix);
         fresh.sticky = sticky;
         fresh.objections = std::mem::take(&mut self.objections);
+        fresh.hear_addresses(now);
         *self = fresh;
     }
 

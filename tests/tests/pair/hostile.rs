@@ -224,10 +224,11 @@ fn forged_answers_do_not_stop_an_initiation() {
         let tag = pair.initiate(End::Client, None);
         pair.run_for(22_000); // the answer to IKE_SA_INIT has arrived, IKE_AUTH is out
         let request = pair.net.capture.iter().rev().find(|c| c.from == End::Client).unwrap().clone();
-        let asked = Header::parse(&request.bytes).unwrap();
+        let asked = Header::parse(&request.bytes[4..]).unwrap();
         assert_eq!(asked.exchange, ExchangeType::IKE_AUTH);
         let header = Header { flags: Flags { initiator: false, response: true, version: false }, ..asked };
-        let forged = emit_clear(&header, &[Payload::notify(kind, Vec::new())]).unwrap();
+        let mut forged = emit_clear(&header, &[Payload::notify(kind, Vec::new())]).unwrap();
+        forged.splice(0..0, [0; 4]);
         let at = pair.now;
         pair.net.fly(at, End::Client, request.dst, request.src, forged);
         pair.outcome(End::Client, tag)

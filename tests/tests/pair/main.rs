@@ -26,6 +26,7 @@ mod pki;
 mod redirect;
 mod rekey_table;
 mod revival;
+mod roaming;
 mod setup;
 mod storm;
 mod sync;

@@ -1,6 +1,6 @@
 //! The network between the two ends: links that lose, delay and duplicate, and perhaps a NAT box before the client.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use adit_crypto::SeededRandom;
@@ -54,7 +54,7 @@ pub struct Captured {
 }
 
 /// Endpoint-independent mapping, address- and port-dependent filtering (RFC 4787): the usual home router, but with
-/// random ports.
+/// random ports. Behind it are the client's private addresses; its others are on the net itself.
 pub struct Nat {
     pub public: IpAddr,
     /// Inside address → port outside.
@@ -66,6 +66,11 @@ pub struct Nat {
 impl Nat {
     pub fn new(public: IpAddr) -> Self {
         Self { public, mappings: BTreeMap::new(), opened: Vec::new() }
+    }
+
+    /// Whether an address is behind it.
+    pub fn covers(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(address) if address.is_private())
     }
 
     fn outbound(&mut self, rng: &mut SeededRandom, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
@@ -110,6 +115,8 @@ pub struct Net {
     pub nat: Option<Nat>,
     /// Nothing gets through at all.
     pub cut: bool,
+    /// Addresses that nothing gets to or from.
+    pub dead: BTreeSet<IpAddr>,
     /// With this probability in percent, something captured before arrives again after a datagram, half of the times
     /// from an address that is not its sender's.
     pub replays: u32,
@@ -129,6 +136,7 @@ impl Net {
             links,
             nat,
             cut: false,
+            dead: BTreeSet::new(),
             replays: 0,
             bends: 0,
             flights: BTreeMap::new(),
@@ -144,11 +152,11 @@ impl Net {
 
     pub fn send(&mut self, now: u64, from: End, src: SocketAddr, dst: SocketAddr, bytes: Vec<u8>) {
         let src = match (&mut self.nat, from) {
-            (Some(nat), End::Client) => nat.outbound(&mut self.rng, src, dst),
+            (Some(nat), End::Client) if nat.covers(src.ip()) => nat.outbound(&mut self.rng, src, dst),
             _ => src,
         };
         self.capture.push(Captured { at: now, from, src, dst, bytes: bytes.clone() });
-        if self.cut {
+        if self.cut || self.dead.contains(&src.ip()) || self.dead.contains(&dst.ip()) {
             return;
         }
         if let Some(held) = &mut self.held {
@@ -215,14 +223,16 @@ impl Net {
                 return None;
             }
             let Flight { to, src, dst, bytes } = entry.remove();
-            if self.cut {
+            if self.cut || self.dead.contains(&src.ip()) || self.dead.contains(&dst.ip()) {
                 continue;
             }
             let dst = match (&self.nat, to) {
-                (Some(nat), End::Client) => match nat.inbound(src, dst) {
+                (Some(nat), End::Client) if dst.ip() == nat.public => match nat.inbound(src, dst) {
                     Some(inside) => inside,
                     None => continue,
                 },
+                // Nobody outside knows a way there.
+                (Some(nat), End::Client) if nat.covers(dst.ip()) => continue,
                 _ => dst,
             };
             return Some((to, src, dst, bytes));

@@ -61,6 +61,9 @@ impl Pair {
         let gateway = host(End::Gateway, &setup.gateway);
         let net = Net::new(seeds.next_u64(), setup.links, nat);
         let mut pair = Self { now: SECOND, net, client, gateway, setup, seed, tags: 0, steps: 0 };
+        for end in End::BOTH {
+            pair.host_mut(end).hear_addresses(SECOND);
+        }
         for n in 0..pair.setup.half_open {
             pair.half_open(n);
         }
@@ -222,8 +225,8 @@ impl Pair {
     /// How a socket of the client looks from the gateway.
     fn seen(&self, address: SocketAddr) -> Option<SocketAddr> {
         match &self.net.nat {
-            None => Some(address),
-            Some(nat) => nat.seen_as(address),
+            Some(nat) if nat.covers(address.ip()) => nat.seen_as(address),
+            _ => Some(address),
         }
     }
 
@@ -399,6 +402,12 @@ impl Pair {
         self.host_mut(end).command(now, command);
     }
 
+    /// From now on an end has these addresses, the preferred ones first.
+    pub fn readdress(&mut self, end: End, addresses: &[&str]) {
+        let (now, addresses): (u64, Vec<IpAddr>) = (self.now, addresses.iter().map(|a| ip(a)).collect());
+        self.host_mut(end).readdress(now, &addresses);
+    }
+
     /// Has one end initiate and waits for the outcome.
     pub fn up(&mut self, end: End) -> Result<(), Reason> {
         let tag = self.initiate(end, None);
@@ -450,7 +459,8 @@ impl Pair {
         };
         let (settings, config) = (side.settings.clone(), side.config());
         let seed = self.seed ^ self.now;
-        self.host_mut(end).crash(settings, config, seed, UNIX);
+        let now = self.now;
+        self.host_mut(end).crash(now, settings, config, seed, UNIX);
     }
 
     /// What was promised and not kept: an outcome for every command, an end for everything that was up.

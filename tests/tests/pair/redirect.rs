@@ -366,6 +366,8 @@ fn of_an_ike_sa_alone_and_over_a_bad_line() {
     for stage in [RedirectStage::Init, RedirectStage::Auth] {
         let mut bad = pair(Auth::Psk, |s| {
             s.links = [crate::net::Link { loss: 25, duplicates: 25, delay: 20_000, jitter: 150_000 }; 2];
+            // It would go to the other address whenever this one is slow to answer.
+            s.both(|side| side.conn.mobike = false);
             rule(s, SECOND_ADDRESS, stage);
         });
         up(&mut bad);

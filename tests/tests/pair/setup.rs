@@ -173,6 +173,12 @@ impl Setup {
         self.gateway.conn.remote_addrs = vec![HostSpec::Any];
     }
 
+    /// Neither end insists on an address of its own or the other's, so that both can move.
+    pub fn roaming(&mut self) {
+        self.both(|side| side.conn.local_addrs = vec![HostSpec::Any]);
+        self.gateway.conn.remote_addrs = vec![HostSpec::Any];
+    }
+
     /// Makes the client a road-warrior that asks for an address of each family.
     pub fn road_warrior(&mut self) {
         self.client.conn.vips = vec![ip("0.0.0.0"), ip("::")];

@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use adit_ipsec::{ChildSa, Mode, TrapPolicy, Usage};
+use adit_ipsec::{ChildSa, Mode, SaKeys, TrapPolicy, Usage};
 use adit_linux::poll::{Poller, Waker};
 use adit_linux::raw::EspSocket;
 use adit_linux::tun::Tun;
@@ -81,6 +81,8 @@ struct Child {
     spi_in: u32,
     replaces: Option<u32>,
     sending: bool,
+    /// Its algorithms, for what they add to a packet; no keys.
+    suite: SaKeys,
 }
 
 /// The userspace data plane.
@@ -210,19 +212,19 @@ impl Userspace {
         self.shared.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lowers the device's MTU if the path of a new SA needs it. It is never raised while SAs are up: hosts behind
+    /// Lowers the device's MTU if the path of an SA needs it. It is never raised while SAs are up: hosts behind
     /// us would have to find out the smaller one again.
-    fn fit_mtu(&mut self, child: &ChildSa) {
+    fn fit_mtu(&mut self, remote: IpAddr, suite: &SaKeys) {
         if self.config.mtu.is_some() {
             return;
         }
-        let Ok(way) = self.book.netlink.way_to_marked(child.remote.ip(), self.config.socket_mark) else {
+        let Ok(way) = self.book.netlink.way_to_marked(remote, self.config.socket_mark) else {
             return;
         };
         if way.mtu == 0 {
             return;
         }
-        let fits = mtu::inner(way.mtu, child.remote.is_ipv6(), &child.keys_out).max(mtu::LEAST);
+        let fits = mtu::inner(way.mtu, remote.is_ipv6(), suite).max(mtu::LEAST);
         if fits < self.mtu && self.book.netlink.set_mtu(self.ifindex, fits).is_ok() {
             self.mtu = fits;
         }
@@ -289,7 +291,6 @@ impl Dataplane for Userspace {
         }
         drop(taken);
         let sa = Arc::new(Sa::new(&child)?);
-        self.fit_mtu(&child);
         self.book.add(
             Owner::Child(child.id),
             Needs {
@@ -300,8 +301,11 @@ impl Dataplane for Userspace {
                 peer: Some(child.remote.ip()),
             },
         )?;
+        let (encr_key, integ_key) = Default::default();
+        let suite = SaKeys { encr_key, integ_key, ..child.keys_out };
+        self.fit_mtu(child.remote.ip(), &suite);
         self.tables().inbound.insert(child.spi_in, sa.clone());
-        let entry = Child { sa, spi_in: child.spi_in, replaces: child.replaces, sending: false };
+        let entry = Child { sa, spi_in: child.spi_in, replaces: child.replaces, sending: false, suite };
         self.children.insert(child.id, entry);
         if child.outbound_ready {
             self.start_sending(child.id);
@@ -315,10 +319,12 @@ impl Dataplane for Userspace {
 
     fn update_path(&mut self, id: u32, local: SocketAddr, remote: SocketAddr, udp_encap: bool) {
         let Some(child) = self.children.get(&id) else { return };
-        child.sa.set_path(local, remote, udp_encap);
         // Without its throw route a full tunnel would swallow its own packets; all that can be done about a
         // failure is to let the peer's silence be noticed.
         let _ = self.book.move_peer(Owner::Child(id), remote.ip());
+        child.sa.set_path(local, remote, udp_encap);
+        let suite = child.suite.clone();
+        self.fit_mtu(remote.ip(), &suite);
     }
 
     fn skip_sequence(&mut self, id: u32, by: u64) {
@@ -392,6 +398,14 @@ impl Dataplane for Userspace {
 
     fn remove_virtual_ip(&mut self, address: IpAddr) {
         self.book.remove_vip(address);
+    }
+
+    fn device(&self) -> Option<u32> {
+        Some(self.ifindex)
+    }
+
+    fn addresses_changed(&mut self) {
+        self.book.refresh();
     }
 
     fn shutdown(&mut self) {

@@ -317,18 +317,18 @@ impl RouteBook {
         }
         self.vips.remove(&address);
         let _ = self.netlink.del_address(self.ifindex, address, full(address));
-        // The kernel has just removed the IPv4 routes that had it as source.
-        for state in self.dests.values_mut() {
-            if state.installed == Some(Some(address)) {
-                state.installed = None;
-            }
-        }
         self.refresh();
     }
 
     /// Brings all routes up to date after the host's addresses have changed.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         let Ok(hosts) = self.host_addresses() else { return };
+        // The kernel has removed the IPv4 routes whose source is gone.
+        for state in self.dests.values_mut() {
+            if state.installed.flatten().is_some_and(|source| !hosts.contains(&source)) {
+                state.installed = None;
+            }
+        }
         let dests: Vec<_> = self.dests.keys().copied().collect();
         for dest in dests {
             let _ = self.route(dest, &hosts);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_ipsec::PacketInfo;
 
-use crate::action::{Command, Path};
+use crate::action::Command;
 use crate::config::{ChildConfig, Connection};
 use crate::core::Core;
 use crate::event::Event;
@@ -83,13 +83,9 @@ impl Core {
                 );
             }
             Command::PeerMoved { id, remote } => {
-                self.with_child(id, |sa, core| {
-                    // RFC 7296 §2.23: only a peer behind NAT, and only if we are not.
-                    if sa.is_established() && sa.nat.remote && !sa.nat.local {
-                        sa.move_path(core, Path { remote, ..sa.path });
-                    }
-                });
+                self.with_child(id, |sa, core| sa.on_peer_moved(core, remote));
             }
+            Command::AddressesChanged { addresses } => self.addresses_changed(addresses),
             Command::Shutdown => self.begin_shutdown(),
         }
     }

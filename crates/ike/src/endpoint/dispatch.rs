@@ -75,6 +75,9 @@ impl Core {
         self.with(owner, |sa, core| match (wait, completion) {
             (Wait::Resolve, Completion::Resolved(addresses)) => sa.on_resolved(core, &addresses),
             (Wait::Source, Completion::Source(source)) => sa.on_source(core, source),
+            (Wait::Roam { remote, turn }, Completion::Source(source)) => {
+                sa.on_roam_source(core, turn, remote, source);
+            }
             (Wait::Lease(_), Completion::Lease(result)) => sa.on_lease(core, result),
             (Wait::VirtualIps, Completion::Done(result)) => sa.on_vips_installed(core, result),
             (Wait::Install { child }, Completion::Done(result)) => sa.on_installed(core, child, result),
@@ -83,6 +86,7 @@ impl Core {
             // A driver that answers with something else has answered no.
             (Wait::Resolve, _) => sa.on_resolved(core, &[]),
             (Wait::Source, _) => sa.on_source(core, Err(UNFIT.to_owned())),
+            (Wait::Roam { remote, turn }, _) => sa.on_roam_source(core, turn, remote, Err(UNFIT.to_owned())),
             (Wait::Lease(_), _) => sa.on_lease(core, Err(UNFIT.to_owned())),
             (Wait::VirtualIps, _) => sa.on_vips_installed(core, Err(UNFIT.to_owned())),
             (Wait::Install { child }, _) => sa.on_installed(core, child, Err(UNFIT.to_owned())),

@@ -57,6 +57,8 @@ pub struct Stats {
     pub redirects_followed: u64,
     /// Synchronizations of Message IDs, of either end.
     pub synchronized: u64,
+    /// Addresses that peers announced beyond the limit of RFC 4555's list, or that nobody can be reached at.
+    pub dropped_addresses: u64,
     /// Requests retransmitted by us.
     pub retransmits: u64,
     /// Requests retransmitted by peers.

@@ -1,5 +1,7 @@
 //! IKE_AUTH as initiator (RFC 7296 §1.2, §2.15, §2.16).
 
+use std::net::IpAddr;
+
 use adit_crypto::{Secret, ct_eq};
 use adit_eap::{ClientStep, EapClient, EapSecrets};
 use adit_ipsec::{GatewayId, Identity, MatchQuality};
@@ -33,11 +35,13 @@ pub(crate) struct AuthI {
     msk: Option<Secret>,
     /// IDr as it came, for the second AUTH of EAP.
     id_r: Option<IdPayload>,
+    /// Our further addresses, as the first request told them.
+    told: Box<[IpAddr]>,
 }
 
 impl AuthI {
     pub(crate) fn new(transcript: Transcript) -> Self {
-        Self { transcript, step: Step::First, offer: None, msk: None, id_r: None }
+        Self { transcript, step: Step::First, offer: None, msk: None, id_r: None, told: Box::default() }
     }
 
     /// The wish for the child that is offered along.
@@ -124,6 +128,7 @@ impl IkeSa {
             self.offer_payloads(&offer, true, &mut payloads);
             auth.offer = Some(offer);
         }
+        auth.told = self.announce_mobike(core, &mut payloads);
         Ok(payloads)
     }
 
@@ -349,6 +354,8 @@ impl IkeSa {
     /// Both ends are known. What is left of the message is about addresses and the first child.
     fn initiator_established(&mut self, core: &mut Core, auth: AuthI, mut message: Message) {
         self.phase = Phase::Established;
+        let peer = self.mobike_of(core, &message);
+        self.agree_on_mobike(peer, auth.told);
         self.on_established(core);
         self.remember_peer(core);
         self.on_auth_lifetime(core, &message);

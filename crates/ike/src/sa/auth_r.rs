@@ -1,5 +1,6 @@
 //! IKE_AUTH as responder (RFC 7296 §1.2, §2.15, §2.16, §2.19).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use adit_crypto::{Secret, ct_eq};
@@ -46,6 +47,8 @@ pub(crate) struct AuthR {
     childless: bool,
     /// Another gateway has sent the peer here (RFC 5685).
     sent_here: bool,
+    /// The peer's further addresses, if it supports MOBIKE.
+    mobike: Option<Box<[IpAddr]>>,
 }
 
 impl AuthR {
@@ -59,6 +62,7 @@ impl AuthR {
             initial_contact: false,
             childless,
             sent_here,
+            mobike: None,
         }
     }
 }
@@ -121,6 +125,10 @@ impl IkeSa {
         auth: &mut AuthR,
         mut message: Message,
     ) -> Result<Next, Refusal> {
+        if let Err(reason) = self.check_no_nats(&message) {
+            let payloads = vec![Payload::notify(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new())];
+            return Err(Refusal { payloads, reason: Box::new(reason) });
+        }
         let id = message.id_i().ok_or_else(|| syntax("IKE_AUTH request without IDi"))?;
         let remote = identity(&id)?;
         let asked = message.id_r().map(|id| identity(&id)).transpose()?;
@@ -141,6 +149,7 @@ impl IkeSa {
         self.admits_child(auth.childless, &message)?;
         auth.child = ChildRequest::take(&mut message);
         auth.wants = message.config(ConfigKind::Request);
+        auth.mobike = self.mobike_of(core, &message);
         auth.initial_contact = message.has_notify(NotifyType::INITIAL_CONTACT);
         self.take_token(&message);
         match proof {
@@ -283,7 +292,7 @@ impl IkeSa {
     }
 
     /// The peer is who it says. Uniqueness, then addresses, then its child.
-    fn authenticated(&mut self, core: &mut Core, mid: u32, auth: Box<AuthR>, mut payloads: Vec<Payload>) {
+    fn authenticated(&mut self, core: &mut Core, mid: u32, mut auth: Box<AuthR>, mut payloads: Vec<Payload>) {
         // RFC 5685 §6: both have proved themselves; §11: nobody who has not is told anything.
         if let Some(gateway) = self.redirect_after_auth(core, auth.sent_here) {
             log!(core, Ike, 1, self, "redirecting '{}' to {gateway}", self.peer_identity());
@@ -303,6 +312,7 @@ impl IkeSa {
         }
         self.remember_peer(core);
         payloads.extend(self.own_token(core));
+        self.agree_on_mobike(auth.mobike.take(), Box::default());
         let wanted = auth.wants.as_deref().map(config_payload::wanted).unwrap_or_default();
         self.phase = Phase::AuthR(auth);
         if wanted.is_empty() {
@@ -469,6 +479,10 @@ impl IkeSa {
         payloads.extend(self.sync.answer());
         self.become_established(core);
         payloads.extend(self.auth_lifetime());
+        if self.mobike.is_some() {
+            let told = self.announce_mobike(core, &mut payloads);
+            self.addresses_told(told);
+        }
         self.respond(core, ExchangeType::IKE_AUTH, mid, payloads);
     }
 

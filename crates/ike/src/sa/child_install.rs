@@ -78,6 +78,7 @@ impl IkeSa {
         // RFC 7296 §2.8: the responder of a rekeying does not send on the new SA before it knows that the initiator
         // has it.
         let outbound_ready = (new.asked || new.replaces.is_none()) && !new.redundant;
+        let (path, udp_encap) = self.esp_path();
         let sa = ChildSa {
             id,
             reqid,
@@ -90,9 +91,9 @@ impl IkeSa {
             keys_out,
             local_ts: new.local_ts.clone(),
             remote_ts: new.remote_ts.clone(),
-            local: self.path.local,
-            remote: self.path.remote,
-            udp_encap: self.nat.any(),
+            local: path.local,
+            remote: path.remote,
+            udp_encap,
             esn: suite.esn,
             replay_window: new.config.replay_window,
             virtual_ips: self.local_vips.clone(),

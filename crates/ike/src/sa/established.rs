@@ -48,9 +48,7 @@ impl IkeSa {
         if !self.conn.dpd_delay.is_zero() {
             self.dpd_at = Some(core.now + self.conn.dpd_delay);
         }
-        if self.nat.local && !core.settings.keep_alive.is_zero() {
-            self.keepalive_at = Some(core.now + core.settings.keep_alive);
-        }
+        self.tend_keepalives(core);
     }
 
     /// No longer counts as half-open. Late duplicates of its first message are remembered for a while.
@@ -124,8 +122,10 @@ impl IkeSa {
             }
             Task::Dpd => {
                 log!(core, Ike, 1, self, "sending DPD request");
-                self.request(core, ExchangeType::INFORMATIONAL, &[], Active::Dpd);
+                let payloads = self.mapping_question(core);
+                self.request(core, ExchangeType::INFORMATIONAL, &payloads, Active::Dpd);
             }
+            Task::Mobike => self.send_mobike(core),
         }
     }
 }

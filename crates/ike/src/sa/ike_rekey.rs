@@ -279,6 +279,8 @@ impl IkeSa {
         new.remote_id = self.remote_id.clone();
         new.remote_eap_id = self.remote_eap_id.clone();
         new.nat = self.nat;
+        // It may have changed since the new one was made.
+        new.path = self.path;
         new.peer_fragments = self.peer_fragments;
         new.sync = self.sync.successor();
         new.follows = self.follows;
@@ -288,6 +290,7 @@ impl IkeSa {
         new.children = std::mem::take(&mut self.children);
         new.queue = std::mem::take(&mut self.queue);
         new.queue.retain(|task| !matches!(task, Task::RekeyIke { .. }));
+        self.bequeath_mobike(&mut new);
         new.retry_at = self.retry_at.take();
         new.local_vips = std::mem::take(&mut self.local_vips);
         new.local_dns = std::mem::take(&mut self.local_dns);

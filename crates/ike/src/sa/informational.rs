@@ -14,7 +14,7 @@ use crate::view::ChildState;
 
 impl IkeSa {
     pub(crate) fn on_informational_request(&mut self, core: &mut Core, mid: u32, message: Message) {
-        let mut answer = Vec::new();
+        let mut answer = self.on_mobility(core, &message);
         let mut closing = None;
         let mut redirect = None;
         let mut skipped = false;
@@ -276,7 +276,8 @@ impl IkeSa {
         self.pump(core);
     }
 
-    pub(crate) fn on_dpd_response(&mut self, core: &mut Core, _message: &Message) {
+    pub(crate) fn on_dpd_response(&mut self, core: &mut Core, message: &Message) {
+        self.on_mapping_answer(core, message);
         if !self.conn.dpd_delay.is_zero() {
             self.dpd_at = Some(core.now + self.conn.dpd_delay);
         }

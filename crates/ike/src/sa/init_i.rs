@@ -103,7 +103,7 @@ impl IkeSa {
             data: init.secret.public().to_vec(),
         });
         payloads.push(Payload::Nonce(init.nonce.clone()));
-        payloads.extend(self.nat_notifies(core, 0));
+        payloads.extend(self.nat_notifies(core, 0, self.path));
         payloads.extend(announcements(self.conn.fragmentation));
         payloads.extend(self.redirect_announcement(core));
         log!(

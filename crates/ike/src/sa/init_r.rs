@@ -151,7 +151,7 @@ impl InitRequest<'_> {
         let mut payloads =
             vec![chosen, Payload::KeyExchange { group: self.group, data: secret.public().to_vec() }];
         payloads.push(Payload::Nonce(nr.clone()));
-        payloads.extend(sa.nat_notifies(core, sa.spi_r));
+        payloads.extend(sa.nat_notifies(core, sa.spi_r, sa.path));
         if let Some(request) = sa.cert_request(core) {
             payloads.push(request);
         }

@@ -22,6 +22,7 @@ mod informational;
 mod init_i;
 pub(crate) mod init_r;
 mod message;
+mod mobike;
 mod nat;
 mod prepare;
 mod proposals;
@@ -30,6 +31,7 @@ mod reauth;
 mod receive;
 pub(crate) mod redirect;
 mod revive;
+mod roam;
 mod seal;
 mod sync;
 mod timers;
@@ -59,6 +61,7 @@ pub(crate) use ike_rekey::IkeOffer;
 pub(crate) use init_i::Init;
 pub(crate) use init_r::InitRequest;
 pub(crate) use message::Message;
+pub(crate) use mobike::Mobike;
 pub(crate) use sync::Sync;
 pub(crate) use window::Window;
 
@@ -108,6 +111,8 @@ pub(crate) struct Nat {
     pub local: bool,
     pub remote: bool,
     pub fake: bool,
+    /// The peer knows NAT traversal at all.
+    pub served: bool,
 }
 
 impl Nat {
@@ -165,6 +170,8 @@ pub(crate) enum Task {
     AuthLifetime,
     /// Our quick crash detection token, for a peer that has none of this IKE_SA yet.
     TellToken,
+    /// What the MOBIKE state says is to be sent.
+    Mobike,
 }
 
 /// The exchange of ours that is in flight.
@@ -181,6 +188,7 @@ pub(crate) enum Active {
     Redirect,
     SyncReplay,
     Dpd,
+    Mobike(Box<mobike::Sent>),
 }
 
 /// A request of the peer that waits for the outside before it can be answered.
@@ -216,6 +224,10 @@ pub(crate) struct IkeSa {
     pub spi_r: u64,
     pub phase: Phase,
     pub path: Path,
+    /// Where the request came from that is being answered, if that is not the path (RFC 7296 §2.11).
+    pub came_from: Option<Box<Path>>,
+    /// Once both ends have said that they support it.
+    pub mobike: Option<Box<Mobike>>,
     pub keys: Option<Box<Keys>>,
     pub local_id: Identity,
     pub remote_id: Identity,
@@ -313,6 +325,8 @@ impl IkeSa {
             spi_r: 0,
             phase: Phase::Closed,
             path,
+            came_from: None,
+            mobike: None,
             keys: None,
             local_id: Identity::Any,
             remote_id: Identity::Any,

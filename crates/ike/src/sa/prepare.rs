@@ -15,6 +15,8 @@ use crate::sa::{IkeSa, Phase, Task, Wish};
 pub(crate) struct Preparing {
     /// Local addresses that the connection allows, of the peer's family.
     among: Vec<IpAddr>,
+    /// `Core::turn` of the question for our address.
+    turn: u32,
 }
 
 fn unspecified(port: u16) -> SocketAddr {
@@ -56,7 +58,7 @@ impl IkeSa {
         self.spi_r = 0;
         self.keys = None;
         self.nat = crate::sa::Nat::default();
-        self.phase = Phase::Preparing(Box::new(Preparing { among: Vec::new() }));
+        self.phase = Phase::Preparing(Box::new(Preparing { among: Vec::new(), turn: core.turn }));
         self.path.local = unspecified(self.conn.local_port);
         self.path.remote = SocketAddr::new(self.path.remote.ip(), self.conn.remote_port);
         match self.target() {
@@ -103,31 +105,45 @@ impl IkeSa {
 
     fn on_remote(&mut self, core: &mut Core, remote: IpAddr) {
         self.path.remote = SocketAddr::new(remote, self.conn.remote_port);
-        let among: Vec<IpAddr> = self
-            .conn
-            .local_addrs
-            .iter()
+        let among = self.configured_sources(remote);
+        self.phase = Phase::Preparing(Box::new(Preparing { among: among.clone(), turn: core.turn }));
+        core.ask(self.id, Wait::Source, Action::SourceAddress { remote, among, current: None });
+    }
+
+    /// The addresses among `local_addrs` that `remote` can be reached from.
+    pub(crate) fn configured_sources(&self, remote: IpAddr) -> Vec<IpAddr> {
+        let specs = self.conn.local_addrs.iter();
+        specs
             .filter_map(|spec| match spec {
                 HostSpec::Addr(addr) if addr.is_ipv4() == remote.is_ipv4() => Some(*addr),
                 _ => None,
             })
-            .collect();
-        self.phase = Phase::Preparing(Box::new(Preparing { among: among.clone() }));
-        core.ask(self.id, Wait::Source, Action::SourceAddress { remote, among });
+            .collect()
+    }
+
+    /// What the system answered, if `configured` allows it.
+    pub(crate) fn allowed_source(
+        configured: &[IpAddr],
+        remote: IpAddr,
+        source: Result<IpAddr, String>,
+    ) -> Result<IpAddr, String> {
+        match source {
+            Ok(addr) if !configured.is_empty() && !configured.contains(&addr) => {
+                Err(format!("the host sends to {remote} from {addr}"))
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn on_source(&mut self, core: &mut Core, source: Result<IpAddr, String>) {
         let Phase::Preparing(preparing) = &self.phase else { return };
         let configured = preparing.among.clone();
         let remote = self.path.remote.ip();
-        let chosen = match source {
-            Err(detail) => Err(detail),
-            Ok(addr) if !configured.is_empty() && !configured.contains(&addr) => {
-                Err(format!("the host sends to {remote} from {addr}"))
-            }
-            Ok(addr) => Ok(addr),
-        };
-        match chosen {
+        if preparing.turn != core.turn {
+            // Addresses have changed since the question was asked.
+            return self.on_remote(core, remote);
+        }
+        match Self::allowed_source(&configured, remote, source) {
             Ok(addr) => {
                 self.path.local = SocketAddr::new(addr, self.conn.local_port);
                 self.start_init(core);

@@ -78,6 +78,7 @@ impl IkeSa {
         if place == Place::NewRequest {
             self.window.recv_next = header.message_id.wrapping_add(1);
             self.window.answered = None;
+            self.came_from = (path != self.path).then(|| Box::new(path));
         }
         match payloads {
             Ok(payloads) => {
@@ -89,7 +90,7 @@ impl IkeSa {
                     "parsed {}",
                     adit_wire::describe(header.exchange, header.flags.response, header.message_id, &payloads)
                 );
-                self.dispatch(core, place, header, Message(payloads));
+                self.dispatch(core, place, header, path, Message(payloads));
             }
             Err(error) => self.on_unreadable(core, place, header, error),
         }
@@ -186,7 +187,7 @@ impl IkeSa {
         }
     }
 
-    fn dispatch(&mut self, core: &mut Core, place: Place, header: &Header, message: Message) {
+    fn dispatch(&mut self, core: &mut Core, place: Place, header: &Header, path: Path, message: Message) {
         let mid = header.message_id;
         if place == Place::Response && self.sync.is_pending() {
             return self.on_sync_response(core, &message);
@@ -195,6 +196,7 @@ impl IkeSa {
             self.window.request = None;
             self.window.send_next = mid.wrapping_add(1);
             let active = std::mem::replace(&mut self.active, Active::None);
+            self.on_answered_by(core, path);
             return match active {
                 Active::Handshake => self.on_auth_response(core, message),
                 Active::Child(offer) => self.on_child_response(core, *offer, message),
@@ -207,6 +209,7 @@ impl IkeSa {
                 Active::Redirect => self.was_redirected(core),
                 Active::SyncReplay => {}
                 Active::Dpd => self.on_dpd_response(core, &message),
+                Active::Mobike(sent) => self.on_mobike_response(core, &sent, &message),
                 Active::None => {}
             };
         }
@@ -299,6 +302,11 @@ impl IkeSa {
         }
     }
 
+    /// The path of the request that is being answered.
+    pub(crate) fn came_by(&self) -> Path {
+        self.came_from.as_deref().copied().unwrap_or(self.path)
+    }
+
     /// Seals, sends and remembers a response.
     pub(crate) fn respond(
         &mut self,
@@ -309,8 +317,10 @@ impl IkeSa {
     ) {
         match self.seal(core, exchange, true, mid, &payloads) {
             Ok(packets) => {
+                // RFC 7296 §2.11: to where the request came from, whatever the path is.
+                let path = self.came_by();
                 for packet in &packets {
-                    core.transmit(self.path, packet.clone());
+                    core.transmit(path, packet.clone());
                 }
                 self.last_out = core.now;
                 self.window.answered = Some(Box::new(crate::sa::window::Answered {

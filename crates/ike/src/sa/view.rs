@@ -69,6 +69,7 @@ impl IkeSa {
             Active::Redirect => vec!["IKE_REDIRECT"],
             Active::SyncReplay => vec!["IKE_MID_SYNC"],
             Active::Dpd => vec!["IKE_DPD"],
+            Active::Mobike(_) => vec!["IKE_MOBIKE"],
         }
     }
 }
@@ -84,6 +85,7 @@ fn task_name(task: &Task) -> &'static str {
         Task::SyncReplay { .. } => "IKE_MID_SYNC",
         Task::Dpd | Task::TellToken => "IKE_DPD",
         Task::AuthLifetime => "IKE_AUTH_LIFETIME",
+        Task::Mobike => "IKE_MOBIKE",
     }
 }
 

@@ -8,6 +8,9 @@ use crate::reason::Reason;
 use crate::sa::{IkeSa, Phase};
 use crate::time::Instant;
 
+/// From the second retransmission on, other paths are tried as well, if there are any.
+const PROBE_FROM: u32 = 2;
+
 /// A request of ours that is not answered yet.
 pub(crate) struct Request {
     pub mid: u32,
@@ -102,8 +105,26 @@ impl IkeSa {
         for packet in &request.packets {
             core.transmit(self.path, packet.clone());
         }
+        if request.sent > PROBE_FROM {
+            self.probe(core, &request.packets);
+        }
         self.last_out = core.now;
         self.window.request = Some(request);
+    }
+
+    /// The path has changed: the request in flight takes the new one at once, and has all the time there that it had on
+    /// the old one.
+    pub(crate) fn send_again(&mut self, core: &mut Core) {
+        let deadline = core.now + self.wait(core, 0);
+        let Some(request) = &mut self.window.request else { return };
+        core.stats.retransmits += 1;
+        (request.sent, request.deadline) = (1, deadline);
+        let (mid, packets) = (request.mid, request.packets.clone());
+        log!(core, Ike, 1, self, "retransmit of request with message ID {mid} on the new path");
+        for packet in packets {
+            core.transmit(self.path, packet);
+        }
+        self.last_out = core.now;
     }
 
     fn on_peer_unreachable(&mut self, core: &mut Core, request: &Request) {
@@ -114,14 +135,12 @@ impl IkeSa {
             waited: core.now - request.first_sent,
             established,
         };
+        if matches!(self.phase, Phase::Deleting | Phase::Rekeyed) {
+            // Its delete, or that of a replaced or redundant SA, needs no answer to be carried out here.
+            return self.close(core, None);
+        }
         if established {
-            // Its delete, or that of a replaced SA, needs no answer to be carried out here.
-            if matches!(self.phase, Phase::Deleting | Phase::Rekeyed) {
-                self.close(core, None);
-            } else {
-                self.on_dead_peer(core, reason);
-            }
-            return;
+            return self.on_dead_peer(core, reason);
         }
         if self.is_connecting() {
             self.tries += 1;

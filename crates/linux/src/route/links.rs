@@ -23,6 +23,8 @@ pub struct Address {
     pub address: IpAddr,
     /// Length of its on-link prefix.
     pub prefix: u8,
+    /// Nothing can be sent from it yet: another host might have it (RFC 4862 §5.4).
+    pub tentative: bool,
 }
 
 impl Netlink {
@@ -195,6 +197,7 @@ impl Netlink {
                     ifindex: message.header.index,
                     address,
                     prefix: message.header.prefix_len,
+                    tentative: message.header.flags.contains(AddressHeaderFlags::Tentative),
                 });
             }
         })

@@ -6,6 +6,7 @@
 mod links;
 mod routes;
 mod rules;
+mod watch;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 pub use links::Address;
 pub use routes::{ADIT_PROTOCOL, Route, RouteKind, Way};
 pub use rules::{Fwmark, Rule};
+pub use watch::{Own, Watch};
 
 use crate::sys::{bound_receive, tried};
 
