@@ -250,7 +250,7 @@ fn refused_by_name_unless_it_asks_for_nothing() {
         ("remote { revocation = strict }", "`revocation = strict` is not served yet"),
         ("remote { groups = a }", "`groups` in `connections.c.remote` is not served"),
         ("local-1 { }\nlocal-2 { }", "`local-2` is a second round"),
-        ("children { n { mode = transport } }", "`mode = transport` is not served"),
+        ("children { n { mode = beet } }", "`mode = beet` is not served"),
         ("children { n { updown = /bin/x } }", "updown scripts are not run yet"),
         ("children { n { if_id_in = 5 } }", "`if_id_in` in `connections.c.children.n` is not served"),
         ("children { n { ah_proposals = sha256 } }", "AH is not built"),

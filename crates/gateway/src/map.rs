@@ -32,6 +32,7 @@ pub(crate) fn connection(
         }
         Ok(all)
     };
+    let negotiated = from.children.iter().filter(|c| c.shunt.is_none());
     Ok(ike::Connection {
         name: from.name.as_str().into(),
         local_addrs: hosts(&from.local_addrs)?,
@@ -67,7 +68,8 @@ pub(crate) fn connection(
             cacerts: certs(&remote.cacerts, "x509ca")?,
             certs: certs(&remote.certs, "x509")?,
         },
-        children: from.children.iter().map(|c| Arc::new(child(c, replay_window))).collect(),
+        children: negotiated.map(|c| Arc::new(child(c, replay_window))).collect(),
+        shunts: from.children.iter().filter_map(shunt).map(Arc::new).collect(),
     })
 }
 
@@ -86,6 +88,8 @@ fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
         local_ts: from.local_ts.clone(),
         remote_ts: from.remote_ts.clone(),
         mode: from.mode,
+        headers: from.headers,
+        tfc_padding: from.tfc_padding,
         rekey_time: from.rekey_time,
         life_time: from.life_time,
         rand_time: from.rand_time,
@@ -102,6 +106,17 @@ fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
         inactivity: from.inactivity,
         reqid: from.reqid,
     }
+}
+
+/// A child that never negotiates.
+fn shunt(from: &conf::Child) -> Option<ike::ShuntConfig> {
+    Some(ike::ShuntConfig {
+        name: from.name.as_str().into(),
+        kind: from.shunt?,
+        local_ts: from.local_ts.clone(),
+        remote_ts: from.remote_ts.clone(),
+        installed: from.start_action.trap,
+    })
 }
 
 /// `%any`, an address, a CIDR, a range or a DNS name.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_crypto::{PrivateKey, Secret};
 pub use adit_ipsec::{ChildAction, Childless, Fragmentation, SendCert, Unique};
-use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
+use adit_ipsec::{HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
 use adit_pki::Certificate;
 
 /// Everything that can be reconfigured while running. An SA takes over what [`Connection::carries_on`] allows, else it
@@ -130,6 +130,8 @@ pub struct Connection {
     pub remote: RemoteAuth,
     /// The children.
     pub children: Vec<Arc<ChildConfig>>,
+    /// Policies that come with it and never negotiate: the core carries them for whoever installs policies.
+    pub shunts: Vec<Arc<ShuntConfig>>,
 }
 
 impl Default for Connection {
@@ -160,6 +162,7 @@ impl Default for Connection {
             local: LocalAuth::default(),
             remote: RemoteAuth::default(),
             children: Vec::new(),
+            shunts: Vec::new(),
         }
     }
 }
@@ -242,6 +245,21 @@ impl Default for RemoteAuth {
     }
 }
 
+/// A child that never negotiates (`mode = pass` or `drop`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShuntConfig {
+    /// Name, unique among the children of its connection.
+    pub name: Arc<str>,
+    /// Pass or drop.
+    pub kind: Shunt,
+    /// Own side's selectors.
+    pub local_ts: Vec<SelectorSpec>,
+    /// The other side's selectors.
+    pub remote_ts: Vec<SelectorSpec>,
+    /// Installed as soon as it is loaded.
+    pub installed: bool,
+}
+
 /// A CHILD_SA as configured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildConfig {
@@ -253,8 +271,12 @@ pub struct ChildConfig {
     pub local_ts: Vec<SelectorSpec>,
     /// The peer's selectors.
     pub remote_ts: Vec<SelectorSpec>,
-    /// Tunnel or transport.
+    /// Tunnel, or transport where the peer agrees and both ends are hosts.
     pub mode: Mode,
+    /// What a tunnel does with DF, ECN and DSCP.
+    pub headers: HeaderRules,
+    /// Inner packets are padded to this many bytes; [`u16::MAX`] = as many as fit, 0 = not at all.
+    pub tfc_padding: u16,
     /// Soft lifetime; zero = none.
     pub rekey_time: Duration,
     /// Hard lifetime; zero = none.
@@ -297,6 +319,8 @@ impl Default for ChildConfig {
             local_ts: vec![dynamic],
             remote_ts: vec![dynamic],
             mode: Mode::Tunnel,
+            headers: HeaderRules::default(),
+            tfc_padding: 0,
             rekey_time: Duration::from_secs(3600),
             life_time: Duration::from_secs(3960),
             rand_time: Duration::from_secs(360),

@@ -35,7 +35,7 @@ pub use action::{Action, ActionId, Command, Completion, Leased, Path, Transmit, 
 pub use change::{Difference, Takes};
 pub use config::{
     AuthMethod, ChildAction, ChildConfig, Childless, Config, Connection, Credentials, Fragmentation,
-    HostSpec, LocalAuth, RemoteAuth, SendCert, SharedSecret, Unique,
+    HostSpec, LocalAuth, RemoteAuth, SendCert, SharedSecret, ShuntConfig, Unique,
 };
 pub use endpoint::{Endpoint, RetryView, RunningConfig, Stats};
 pub use event::{ChildKeysExport, Event, Group, IkeKeysExport};

@@ -5,6 +5,7 @@
 
 pub mod dn;
 pub mod gateway;
+pub mod header;
 pub mod identity;
 pub mod names;
 pub mod packet;
@@ -16,7 +17,9 @@ pub mod selector;
 pub use gateway::GatewayId;
 pub use identity::{Identity, MatchQuality};
 pub use packet::{PacketInfo, parse_packet};
-pub use policy::{ChildAction, Childless, Fragmentation, RedirectStage, SendCert, Unique};
+pub use policy::{
+    ChildAction, Childless, CopyDscp, Fragmentation, HeaderRules, RedirectStage, SendCert, Shunt, Unique,
+};
 pub use proposal::{Proposal, Protocol, Transform, TransformType, select_proposal};
-pub use sa::{ChildSa, Mode, SaKeys, TrapPolicy, Usage};
+pub use sa::{ChildSa, Mode, SaKeys, ShuntPolicy, TrapPolicy, Usage};
 pub use selector::{Selector, SelectorSpec, narrow};

@@ -94,3 +94,69 @@ impl fmt::Display for ChildAction {
         })
     }
 }
+
+/// Which way a tunnel copies the DSCP between inner and outer header (RFC 4301 §5.1.2, `copy_dscp`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CopyDscp {
+    /// Neither way: what travels outside tells nothing of the traffic class inside, and may change nothing of it.
+    No,
+    /// From the outer header to the inner, on receiving.
+    In,
+    /// From the inner header to the outer, on sending.
+    #[default]
+    Out,
+    /// Both.
+    Yes,
+}
+
+impl CopyDscp {
+    /// Whether the outer header takes the inner DSCP.
+    #[must_use]
+    pub const fn out(self) -> bool {
+        matches!(self, Self::Out | Self::Yes)
+    }
+
+    /// Whether the inner header takes the outer DSCP.
+    #[must_use]
+    pub const fn into(self) -> bool {
+        matches!(self, Self::In | Self::Yes)
+    }
+}
+
+/// What a tunnel's ends do with fields that both headers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// The outer header takes the inner DF bit (RFC 4301 §8.1); otherwise the outer packet may be fragmented.
+    pub copy_df: bool,
+    /// RFC 6040's normal mode; otherwise its compatibility mode, and the outer field is not looked at.
+    pub copy_ecn: bool,
+    /// The DSCP.
+    pub copy_dscp: CopyDscp,
+}
+
+impl Default for HeaderRules {
+    /// strongSwan's defaults.
+    fn default() -> Self {
+        Self { copy_df: true, copy_ecn: true, copy_dscp: CopyDscp::Out }
+    }
+}
+
+/// A policy without an SA (RFC 4301 §4.4.1): BYPASS or DISCARD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shunt {
+    /// Goes in the clear, before any tunnel.
+    Pass,
+    /// Is dropped, unless a tunnel or trap is for it.
+    Drop,
+}
+
+impl Shunt {
+    /// The word of swanctl.conf.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+        }
+    }
+}

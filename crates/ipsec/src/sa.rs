@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
-use crate::Selector;
+use crate::{HeaderRules, Selector, Shunt};
 
 /// Encapsulation mode (RFC 4301 §3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -86,6 +86,10 @@ pub struct ChildSa {
     pub esn: bool,
     /// Packets; 0 = no replay protection.
     pub replay_window: u32,
+    /// What the tunnel's ends do with fields that both headers have.
+    pub headers: HeaderRules,
+    /// Inner packets are padded to this many bytes (RFC 4303 §2.7), [`u16::MAX`] = as many as fit; 0 = not at all.
+    pub tfc_padding: u16,
     /// Addresses that the peer leased to us.
     pub virtual_ips: Vec<IpAddr>,
     /// May the outbound half be used at once? `false` for a rekeying's responder, which waits (RFC 7296 §2.8).
@@ -109,6 +113,23 @@ pub struct TrapPolicy {
     pub remote_ts: Vec<Selector>,
     /// The peer's outer address, where it is known.
     pub remote: Option<IpAddr>,
+}
+
+/// A policy without an SA: traffic that goes in the clear, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShuntPolicy {
+    /// Chosen by whoever installs it.
+    pub id: u32,
+    /// Name of the child configuration.
+    pub name: Arc<str>,
+    /// Name of the connection.
+    pub ike_name: Arc<str>,
+    /// Pass or drop.
+    pub kind: Shunt,
+    /// Our selectors.
+    pub local_ts: Vec<Selector>,
+    /// The peer's selectors.
+    pub remote_ts: Vec<Selector>,
 }
 
 /// What went through a CHILD_SA.

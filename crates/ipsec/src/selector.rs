@@ -167,6 +167,17 @@ impl Selector {
         }
     }
 
+    /// Is it all one address?
+    pub fn is_host(&self, address: IpAddr) -> bool {
+        self.start == address && self.end == address
+    }
+
+    /// The same protocol and ports, at one address (RFC 7296 §2.23.1).
+    #[must_use]
+    pub const fn at(self, address: IpAddr) -> Self {
+        Self { start: address, end: address, ..self }
+    }
+
     /// The same range for one protocol and ports; ports in the wrong order (but for OPAQUE, 65535–0) are swapped.
     #[must_use]
     pub const fn with_ports(self, protocol: u8, start_port: u16, end_port: u16) -> Self {

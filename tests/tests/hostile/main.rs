@@ -25,6 +25,7 @@
 //! | 19, 21, 29 | EAP, at the client | `eap` |
 //! | 23 | many different certificates | `proofs` |
 //! | 26 | payload types of IKEv1 and private ones | `messages` |
+//! | – | answers about one CHILD_SA that only another implementation gives | `selectors` |
 //! | 32 | identities of 0, 1, 4095, 65,000 octets | `proofs` |
 //! | 34 | fragment accounting | `messages` |
 //! | 35 | the right kind of key, but a wrong one | `proofs` |
@@ -66,3 +67,4 @@ mod permute;
 mod proofs;
 mod requests;
 mod scenes;
+mod selectors;

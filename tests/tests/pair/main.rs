@@ -30,3 +30,4 @@ mod roaming;
 mod setup;
 mod storm;
 mod sync;
+mod transport;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use adit_crypto::SeededRandom;
-use adit_ike::{ChildState, Command, Endpoint, IkeState, Instant, Path, Reason, Snapshot};
+use adit_ike::{ChildSaView, ChildState, Command, Endpoint, IkeState, Instant, Path, Reason, Snapshot};
+use adit_ipsec::{Mode, Selector};
 
 use crate::host::Host;
 use crate::net::{End, Nat, Net};
@@ -291,10 +292,13 @@ impl Pair {
             };
             let what = if a.sa.keys_in != b.sa.keys_out || a.sa.keys_out != b.sa.keys_in {
                 "keys"
-            } else if sorted(&ours.local_ts) != sorted(&theirs.remote_ts)
-                || sorted(&ours.remote_ts) != sorted(&theirs.local_ts)
+            } else if ours.mode == Mode::Tunnel
+                && (sorted(&ours.local_ts) != sorted(&theirs.remote_ts)
+                    || sorted(&ours.remote_ts) != sorted(&theirs.local_ts))
             {
                 "selectors"
+            } else if ours.mode == Mode::Transport && !transport_fits((c, ours), (g, theirs)) {
+                "selectors of transport mode"
             } else if (ours.mode, ours.esn, ours.udp_encap) != (theirs.mode, theirs.esn, theirs.udp_encap) {
                 "mode, ESN or encapsulation"
             } else if !(a.sends && b.sends) {
@@ -509,7 +513,24 @@ impl Pair {
     }
 }
 
-fn sorted(selectors: &[adit_ipsec::Selector]) -> Vec<adit_ipsec::Selector> {
+/// In transport mode each end's selectors are for the outer addresses as that end sees them; the rest is mirrored.
+fn transport_fits(a: (&Snapshot, &ChildSaView<'_>), b: (&Snapshot, &ChildSaView<'_>)) -> bool {
+    let at_home = |(sa, child): (&Snapshot, &ChildSaView<'_>)| {
+        let all = |list: &[Selector], address: Option<SocketAddr>| {
+            list.iter().all(|one| address.is_some_and(|a| one.is_host(a.ip())))
+        };
+        all(&child.local_ts, sa.local) && all(&child.remote_ts, sa.remote)
+    };
+    let nowhere = |list: &[Selector]| -> Vec<Selector> {
+        list.iter().map(|one| one.at(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))).collect()
+    };
+    at_home(a)
+        && at_home(b)
+        && sorted(&nowhere(&a.1.local_ts)) == sorted(&nowhere(&b.1.remote_ts))
+        && sorted(&nowhere(&a.1.remote_ts)) == sorted(&nowhere(&b.1.local_ts))
+}
+
+fn sorted(selectors: &[Selector]) -> Vec<Selector> {
     let mut selectors = selectors.to_vec();
     selectors.sort();
     selectors

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit_ipsec::{Mode, Protocol, SelectorSpec};
+use adit_ipsec::{CopyDscp, HeaderRules, Mode, Protocol, SelectorSpec, Shunt};
 
 use super::connection::proposals;
 use super::fields::{Fields, shown};
@@ -14,7 +14,7 @@ const DEFAULT_REKEY: Duration = Duration::from_secs(3600);
 
 pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnostic>) -> Child {
     let mut fields = Fields::new(section, diagnostics);
-    mode(&mut fields);
+    let (mode, shunt) = mode(&mut fields);
     let rekey = fields.time_opt("rekey_time").map(|time| time.as_secs());
     let life = fields.time_opt("life_time").map(|time| time.as_secs());
     let rand = fields.time_opt("rand_time").map(|time| time.as_secs());
@@ -35,7 +35,10 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
         esp_proposals: proposals(&mut fields, "esp_proposals", Protocol::Esp),
         local_ts: selectors(&mut fields, "local_ts"),
         remote_ts: selectors(&mut fields, "remote_ts"),
-        mode: Mode::Tunnel,
+        mode,
+        shunt,
+        headers: headers(&mut fields),
+        tfc_padding: tfc_padding(&mut fields),
         rekey_time: Duration::from_secs(time.0),
         life_time: Duration::from_secs(time.1),
         rand_time: Duration::from_secs(time.2),
@@ -56,23 +59,45 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
     }
 }
 
-fn mode(fields: &mut Fields<'_>) {
+/// The encapsulation, and whether the child is a shunt and never negotiates.
+fn mode(fields: &mut Fields<'_>) -> (Mode, Option<Shunt>) {
     let words = [
-        ("tunnel", ""),
-        ("transport", "transport mode needs the kernel data plane"),
-        ("transport_proxy", "transport proxy mode belongs to Mobile IPv6"),
-        ("beet", "BEET mode was never standardised"),
-        ("iptfs", "IP-TFS (RFC 9347) is not supported yet"),
-        ("pass", "shunt policies need the kernel data plane"),
-        ("drop", "shunt policies need the kernel data plane"),
+        ("tunnel", Ok((Mode::Tunnel, None))),
+        ("transport", Ok((Mode::Transport, None))),
+        ("pass", Err("shunt policies need the kernel data plane")),
+        ("drop", Err("shunt policies need the kernel data plane")),
+        ("transport_proxy", Err("transport proxy mode belongs to Mobile IPv6")),
+        ("beet", Err("BEET mode was never standardised")),
+        ("iptfs", Err("IP-TFS (RFC 9347) is not supported yet")),
     ];
-    let reason = fields.word("mode", &words, "");
-    if !reason.is_empty() {
-        let value = fields.section.value("mode");
-        let text = value.and_then(|value| value.as_str()).unwrap_or("");
-        let span = value.and_then(|value| value.span());
-        fields.complain("mode", span, format!("`mode = {}` is not served: {reason}", shown(text)));
+    match fields.word("mode", &words, Ok((Mode::Tunnel, None))) {
+        Ok(mode) => mode,
+        Err(reason) => {
+            let value = fields.section.value("mode");
+            let text = value.and_then(|value| value.as_str()).unwrap_or("");
+            let span = value.and_then(|value| value.span());
+            fields.complain("mode", span, format!("`mode = {}` is not served: {reason}", shown(text)));
+            (Mode::Tunnel, None)
+        }
     }
+}
+
+fn headers(fields: &mut Fields<'_>) -> HeaderRules {
+    let words = [("no", CopyDscp::No), ("in", CopyDscp::In), ("out", CopyDscp::Out), ("yes", CopyDscp::Yes)];
+    HeaderRules {
+        copy_df: fields.bool("copy_df", true),
+        copy_ecn: fields.bool("copy_ecn", true),
+        copy_dscp: fields.word("copy_dscp", &words, CopyDscp::Out),
+    }
+}
+
+/// A size in bytes, or `mtu`.
+fn tfc_padding(fields: &mut Fields<'_>) -> u16 {
+    let parse = |text: &str| match text.trim() {
+        "mtu" => Some(u16::MAX),
+        number => number.parse().ok(),
+    };
+    fields.parsed("tfc_padding", "a number of bytes up to 65535, or mtu", parse).unwrap_or(0)
 }
 
 /// Soft, hard and random limit: soft defaults to hard / 1.1, or else to `default`; hard to soft × 1.1; random to the

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use adit_ipsec::{Identity, Mode, Proposal, SelectorSpec};
+use adit_ipsec::{HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
 
 pub use adit_ipsec::{ChildAction as Action, Childless, Fragmentation, SendCert, Unique};
 use zeroize::Zeroizing;
@@ -199,8 +199,14 @@ pub struct Child {
     pub local_ts: Vec<SelectorSpec>,
     /// The peer's selectors, never empty.
     pub remote_ts: Vec<SelectorSpec>,
-    /// Always tunnel, until the others are served.
+    /// Tunnel or transport.
     pub mode: Mode,
+    /// It never negotiates: `mode = pass` or `drop`.
+    pub shunt: Option<Shunt>,
+    /// What a tunnel does with DF, ECN and DSCP.
+    pub headers: HeaderRules,
+    /// Inner packets are padded to this many bytes; [`u16::MAX`] = `mtu`, 0 = not at all.
+    pub tfc_padding: u16,
     /// Soft lifetime; zero = none.
     pub rekey_time: Duration,
     /// Hard lifetime; zero = none.

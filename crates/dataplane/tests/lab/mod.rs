@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use adit_dataplane::{Datagram, Dataplane, DataplaneEvent, Userspace, UserspaceConfig};
-use adit_ipsec::{ChildSa, Mode, SaKeys, Selector};
+use adit_ipsec::{ChildSa, HeaderRules, Mode, SaKeys, Selector};
 use adit_linux::netns::{Namespace, veth};
 use adit_linux::udp::UdpSocket;
 
@@ -203,6 +203,8 @@ pub(crate) fn sa(here: &Host, there: &Host, series: u32) -> ChildSa {
         udp_encap: true,
         esn: true,
         replay_window: 64,
+        headers: HeaderRules::default(),
+        tfc_padding: 0,
         virtual_ips: Vec::new(),
         outbound_ready: true,
         replaces: None,

@@ -3,7 +3,7 @@
 use adit_conf::diag::Diagnostic;
 use adit_conf::swanctl::{self, AuthMethod, AuthRound, Child, Connection, EapMethod, Unique};
 use adit_conf::{Section, value};
-use adit_ipsec::Mode;
+use adit_ipsec::{Mode, Shunt};
 use adit_vici::{Element, EventSink, Message};
 
 use super::{CertFlag, Daemon};
@@ -150,9 +150,11 @@ fn child_fields(child: &Child) -> Message {
     Message::new()
         .kv(
             "mode",
-            match child.mode {
-                Mode::Tunnel => "TUNNEL",
-                Mode::Transport => "TRANSPORT",
+            match (child.shunt, child.mode) {
+                (Some(Shunt::Pass), _) => "PASS",
+                (Some(Shunt::Drop), _) => "DROP",
+                (None, Mode::Tunnel) => "TUNNEL",
+                (None, Mode::Transport) => "TRANSPORT",
             },
         )
         .text("rekey_time", child.rekey_time.as_secs())

@@ -390,7 +390,11 @@ impl IkeSa {
             if has_child {
                 self.queue.push_front(Task::DeleteSpi { spi: offer.spi_in });
             }
-            self.child_failed(core, offer, reason);
+            if error == Some(NotifyType::SINGLE_PAIR_REQUIRED) && self.ask_for_single_pair(&offer.wish) {
+                core.release_esp_spi(offer.spi_in);
+            } else {
+                self.child_failed(core, offer, reason);
+            }
         }
         self.pump(core);
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use adit_ipsec::{Selector, SelectorSpec};
+use adit_ipsec::{Mode, Selector, SelectorSpec};
 
 use crate::action::Action;
 use crate::config::ChildConfig;
@@ -24,6 +24,8 @@ pub(crate) struct Child {
     pub spi_in: u32,
     pub spi_out: u32,
     pub suite: ChildSuite,
+    /// As negotiated.
+    pub mode: Mode,
     pub local_ts: Box<[Selector]>,
     pub remote_ts: Box<[Selector]>,
     pub installed_at: Option<Instant>,

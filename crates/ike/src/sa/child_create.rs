@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_crypto::{KeGroup, KeSecret};
-use adit_ipsec::{Proposal, Selector, TransformType, narrow};
+use adit_ipsec::{Mode, Proposal, Selector, SelectorSpec, TransformType, narrow};
 use adit_wire::{ExchangeType, NotifyType, Payload};
 
 use crate::config::ChildConfig;
@@ -19,6 +19,7 @@ use crate::sa::init_i::syntax;
 use crate::sa::message::{offer, wanted_group};
 use crate::sa::proposals::ChildSuite;
 use crate::sa::seal::crypto;
+use crate::sa::transport::{ChildNotifies, use_transport};
 use crate::sa::{Active, Child, Contest, Fatal, IkeSa, Message, Task, Wish};
 use crate::view::ChildState;
 
@@ -34,6 +35,8 @@ pub(crate) struct ChildOffer {
     pub nonce: Vec<u8>,
     pub secret: Option<KeSecret>,
     pub proposals: Vec<Proposal>,
+    /// What we ask for; the peer may choose tunnel mode all the same.
+    pub mode: Mode,
     /// Our side, the peer's side.
     pub local_ts: Vec<Selector>,
     pub remote_ts: Vec<Selector>,
@@ -86,11 +89,15 @@ impl IkeSa {
                 Some(KeSecret::generate(group, &mut *core.rng).map_err(crypto)?)
             }
         };
-        let (local_ts, remote_ts) = match rekeys.and_then(|id| self.child(id)) {
+        let (wanted, local_ts, remote_ts) = match rekeys.and_then(|id| self.child(id)) {
             // RFC 7296 §2.9.2: not narrower than what is in use.
-            Some(old) => (old.local_ts.to_vec(), old.remote_ts.to_vec()),
-            None => self.offered_selectors(&wish, first),
+            Some(old) => (old.mode, old.local_ts.to_vec(), old.remote_ts.to_vec()),
+            None => {
+                let (local, remote) = self.offered_selectors(&wish, first);
+                (config.mode, local, remote)
+            }
         };
+        let mode = self.mode_to_offer(core, wanted, (&local_ts, &remote_ts));
         Ok(ChildOffer {
             wish,
             rekeys,
@@ -98,6 +105,7 @@ impl IkeSa {
             nonce: core.random::<32>().to_vec(),
             secret,
             proposals,
+            mode,
             local_ts,
             remote_ts,
             deleted: Vec::new(),
@@ -124,13 +132,8 @@ impl IkeSa {
         let mut remote = resolve(&config.remote_ts, &self.remote_hosts());
         if let Some(packet) = &wish.trigger {
             // RFC 7296 §2.9: the packet that asked for it comes first.
-            let exact = |addr, port| Selector::new(packet.protocol, port, port, addr, addr);
-            if let Some(selector) = exact(packet.src, packet.src_port) {
-                local.insert(0, selector);
-            }
-            if let Some(selector) = exact(packet.dst, packet.dst_port) {
-                remote.insert(0, selector);
-            }
+            local.insert(0, exactly(packet.protocol, packet.src, packet.src_port));
+            remote.insert(0, exactly(packet.protocol, packet.dst, packet.dst_port));
         }
         local.truncate(64);
         remote.truncate(64);
@@ -139,6 +142,9 @@ impl IkeSa {
 
     /// The payloads of an offer, in their order.
     pub(crate) fn offer_payloads(&self, it: &ChildOffer, first: bool, payloads: &mut Vec<Payload>) {
+        if it.mode == Mode::Transport {
+            payloads.push(use_transport());
+        }
         payloads.push(offer(&it.proposals, &it.spi_in.to_be_bytes()));
         if !first {
             payloads.push(Payload::Nonce(it.nonce.clone()));
@@ -303,6 +309,9 @@ impl IkeSa {
                     self.queue.push_front(Task::Child(wish));
                 }
             }
+            (NotifyType::SINGLE_PAIR_REQUIRED, None) if self.ask_for_single_pair(&it.wish) => {
+                log!(core, Ike, 1, self, "asking for the addresses of the packet that met the trap alone");
+            }
             _ => {
                 let reason = self.refusal(kind, &it);
                 let rekeying = it.rekeys.is_some();
@@ -313,6 +322,24 @@ impl IkeSa {
                 }
             }
         }
+    }
+
+    /// RFC 7296 §2.9: a peer that takes one pair of addresses only is asked for that of the packet that wants the
+    /// CHILD_SA. False if there is no such packet, or that has been asked for already.
+    pub(crate) fn ask_for_single_pair(&mut self, wish: &Wish) -> bool {
+        let Some(packet) = &wish.trigger else { return false };
+        let pair = |addr| vec![SelectorSpec::Fixed(Selector::host(addr))];
+        let config = ChildConfig {
+            local_ts: pair(packet.src),
+            remote_ts: pair(packet.dst),
+            ..ChildConfig::clone(&wish.config)
+        };
+        if config == *wish.config {
+            return false;
+        }
+        // Offered first would be the packet itself, which is narrower than the pair.
+        self.queue.push_front(Task::Child(Wish { config: Arc::new(config), trigger: None, ..wish.clone() }));
+        true
     }
 
     /// What an error notify of the peer means for an offer.
@@ -360,6 +387,15 @@ impl IkeSa {
         message: &mut Message,
         (ni, nr): (&[u8], &[u8]),
     ) -> Fatal<()> {
+        let notifies = ChildNotifies::of(message);
+        if notifies.transport && it.mode != Mode::Transport {
+            return Err(syntax("transport mode, which was not asked for"));
+        }
+        let mode = if notifies.transport { Mode::Transport } else { Mode::Tunnel };
+        if mode != it.mode {
+            // RFC 7296 §1.3.1: that is the responder's choice; as strongSwan does, we take it.
+            log!(core, Ike, 1, self, "the peer declines transport mode, using tunnel mode");
+        }
         let missing = |what: &str| syntax(&format!("answer for a CHILD_SA without {what}"));
         let answer = message.sa().ok_or_else(|| missing("SA"))?;
         let ts_i = message.ts_i().ok_or_else(|| missing("TSi"))?;
@@ -392,14 +428,23 @@ impl IkeSa {
         } else {
             it.local_ts.clone()
         };
-        let local_ts = narrow(&local_offer, &ts_i);
-        let remote_ts = narrow(&it.remote_ts, &ts_r);
+        let (ours, theirs) = if mode == Mode::Transport {
+            let seen = self.translate(&ts_i, &ts_r);
+            (seen.local, seen.remote)
+        } else {
+            (ts_i.clone(), ts_r.clone())
+        };
+        let local_ts = narrow(&local_offer, &ours);
+        let remote_ts = narrow(&it.remote_ts, &theirs);
         if local_ts.is_empty() || remote_ts.is_empty() {
             log!(core, Ike, 1, self, "no acceptable traffic selectors found");
             return Err(Reason::TsUnacceptable {
                 ours: (local_offer, it.remote_ts.clone()),
                 theirs: (ts_i, ts_r),
             });
+        }
+        if notifies.more_selectors {
+            log!(core, Ike, 1, self, "the peer would take more traffic selectors in another CHILD_SA");
         }
         let verdict = it.contest.verdict(ni, nr);
         if let Some((redundant, lowest)) = verdict {
@@ -410,6 +455,8 @@ impl IkeSa {
         let new = NewChild {
             config: Arc::clone(&it.wish.config),
             suite,
+            mode,
+            tfc: !notifies.no_tfc,
             spi_in: it.spi_in,
             spi_out,
             local_ts,
@@ -511,18 +558,24 @@ pub(crate) fn pfs_groups(proposals: &[Proposal]) -> Vec<u16> {
     ids
 }
 
+/// The selector of one packet's address and port. Where the protocol has no ports, or they could not be seen, all are
+/// meant (RFC 7296 §3.13.1).
+fn exactly(protocol: u8, address: std::net::IpAddr, port: u16) -> Selector {
+    // ICMP: type and code 0 are those of an echo reply.
+    let (start, end) = if port == 0 && protocol != 1 { (0, u16::MAX) } else { (port, port) };
+    Selector::host(address).with_ports(protocol, start, end)
+}
+
 /// `dynamic` as the whole of a family, fixed selectors of that family as they are.
-fn any_host(specs: &[adit_ipsec::SelectorSpec], any: std::net::IpAddr) -> Vec<Selector> {
+fn any_host(specs: &[SelectorSpec], any: std::net::IpAddr) -> Vec<Selector> {
     specs
         .iter()
         .filter_map(|spec| match spec {
-            adit_ipsec::SelectorSpec::Dynamic { protocol, start_port, end_port } => {
+            SelectorSpec::Dynamic { protocol, start_port, end_port } => {
                 let all = if any.is_ipv4() { Selector::any_v4() } else { Selector::any_v6() };
                 Selector::new(*protocol, *start_port, *end_port, all.start(), all.end())
             }
-            adit_ipsec::SelectorSpec::Fixed(selector) => {
-                (selector.is_v4() == any.is_ipv4()).then_some(*selector)
-            }
+            SelectorSpec::Fixed(selector) => (selector.is_v4() == any.is_ipv4()).then_some(*selector),
         })
         .collect()
 }

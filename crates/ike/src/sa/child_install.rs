@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adit_crypto::{Encryption, Integrity, Secret, kdf};
-use adit_ipsec::{ChildSa, SaKeys, Selector};
+use adit_ipsec::{ChildSa, Mode, SaKeys, Selector};
 use adit_wire::{ExchangeType, NotifyType, Payload};
 
 use crate::action::Action;
@@ -15,6 +15,7 @@ use crate::sa::child::show;
 use crate::sa::child_create::pfs_groups;
 use crate::sa::proposals::ChildSuite;
 use crate::sa::seal::crypto;
+use crate::sa::transport::is_child_notify;
 use crate::sa::{Child, Fatal, IkeSa, Passive, Step, Task};
 use crate::view::ChildState;
 
@@ -22,6 +23,10 @@ use crate::view::ChildState;
 pub(crate) struct NewChild {
     pub config: Arc<ChildConfig>,
     pub suite: ChildSuite,
+    /// As negotiated.
+    pub mode: Mode,
+    /// The peer takes padded inner packets.
+    pub tfc: bool,
     pub spi_in: u32,
     pub spi_out: u32,
     pub local_ts: Vec<Selector>,
@@ -84,7 +89,7 @@ impl IkeSa {
             reqid,
             name: Arc::clone(&new.config.name),
             ike_name: Arc::clone(&self.conn.name),
-            mode: new.config.mode,
+            mode: new.mode,
             spi_in: new.spi_in,
             spi_out: new.spi_out,
             keys_in,
@@ -96,6 +101,9 @@ impl IkeSa {
             udp_encap,
             esn: suite.esn,
             replay_window: new.config.replay_window,
+            headers: new.config.headers,
+            // RFC 4303 §2.7: what comes after a payload can only be told from it by the length an IP header says.
+            tfc_padding: if new.tfc && new.mode == Mode::Tunnel { new.config.tfc_padding } else { 0 },
             virtual_ips: self.local_vips.clone(),
             outbound_ready,
             replaces: new.replaces,
@@ -126,6 +134,7 @@ impl IkeSa {
             spi_in: new.spi_in,
             spi_out: new.spi_out,
             suite,
+            mode: new.mode,
             local_ts: new.local_ts.into_boxed_slice(),
             remote_ts: new.remote_ts.into_boxed_slice(),
             installed_at: None,
@@ -221,9 +230,10 @@ impl IkeSa {
         let during_auth = matches!(passive.step, Step::AuthInstall { .. });
         if failed.is_some() {
             // What the child would have been is taken back; the rest of IKE_AUTH stands.
-            passive.payloads.retain(|payload| {
-                !(matches!(payload, Payload::Sa(_) | Payload::TsI(_) | Payload::TsR(_))
-                    || (!during_auth && !matches!(payload, Payload::Notify { .. })))
+            passive.payloads.retain(|payload| match payload {
+                Payload::Sa(_) | Payload::TsI(_) | Payload::TsR(_) => false,
+                Payload::Notify { .. } => !is_child_notify(payload),
+                _ => during_auth,
             });
             passive.payloads.push(Payload::notify(NotifyType::TEMPORARY_FAILURE, Vec::new()));
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adit_crypto::{KeGroup, KeSecret, Secret};
-use adit_ipsec::{Proposal, Protocol, Selector, narrow};
+use adit_ipsec::{Mode, Proposal, Protocol, Selector, narrow};
 use adit_wire::{ExchangeType, NotifyType, Payload, ProposalPayload};
 
 use crate::config::ChildConfig;
@@ -18,6 +18,7 @@ use crate::sa::init_i::{nonce_fits, syntax};
 use crate::sa::message::{invalid_ke, offer};
 use crate::sa::proposals::{ChildSuite, choose};
 use crate::sa::seal::crypto;
+use crate::sa::transport::{ChildNotifies, Translated, use_transport};
 use crate::sa::{Active, Contest, IkeSa, Message, Passive, Step, Task};
 use crate::view::ChildState;
 
@@ -30,6 +31,19 @@ pub(crate) struct ChildRequest {
     pub ts_i: Vec<Selector>,
     pub ts_r: Vec<Selector>,
     pub ke: Option<(u16, Vec<u8>)>,
+    pub notifies: ChildNotifies,
+}
+
+/// A configured child that fits a request.
+struct Match {
+    config: Arc<ChildConfig>,
+    mode: Mode,
+    local_ts: Vec<Selector>,
+    remote_ts: Vec<Selector>,
+    /// The same as the peer calls them.
+    answer: (Vec<Selector>, Vec<Selector>),
+    /// Another child would take what this one leaves.
+    more: bool,
 }
 
 /// Why not, and what the peer is told.
@@ -53,7 +67,8 @@ impl ChildRequest {
     /// The child payloads of a message; `None` if any is missing.
     pub(crate) fn take(message: &mut Message) -> Option<Self> {
         let proposals = message.sa()?;
-        Some(Self { proposals, ts_i: message.ts_i()?, ts_r: message.ts_r()?, ke: message.ke() })
+        let notifies = ChildNotifies::of(message);
+        Some(Self { proposals, ts_i: message.ts_i()?, ts_r: message.ts_r()?, ke: message.ke(), notifies })
     }
 }
 
@@ -71,7 +86,8 @@ impl IkeSa {
         if self.children.len() >= MAX_CHILDREN {
             return Err(Refused::because(Reason::NoAdditionalSas));
         }
-        let (config, local_ts, remote_ts) = self.match_selectors(core, &request, rekeys)?;
+        let Match { config, mode, local_ts, remote_ts, answer, more } =
+            self.match_selectors(core, &request, rekeys)?;
         let configured: Vec<Proposal> = if first {
             config.esp_proposals.iter().map(Proposal::without_ke).collect()
         } else {
@@ -116,10 +132,11 @@ impl IkeSa {
         let (shared, ke_payload) = self.agree(core, suite, request.ke)?;
 
         let spi_in = core.new_esp_spi();
-        let answer_ts = (remote_ts.clone(), local_ts.clone());
         let new = NewChild {
             config,
             suite,
+            mode,
+            tfc: !request.notifies.no_tfc,
             spi_in,
             spi_out,
             local_ts,
@@ -140,13 +157,20 @@ impl IkeSa {
         if let Payload::Sa(list) = &mut sa {
             list.iter_mut().for_each(|one| one.num = num);
         }
-        let mut payloads = vec![sa];
+        let mut payloads = Vec::new();
+        if mode == Mode::Transport {
+            payloads.push(use_transport());
+        }
+        payloads.push(sa);
         if !first {
             payloads.push(Payload::Nonce(nr.to_vec()));
         }
         payloads.extend(ke_payload);
-        payloads.push(Payload::TsI(answer_ts.0));
-        payloads.push(Payload::TsR(answer_ts.1));
+        payloads.push(Payload::TsI(answer.1));
+        payloads.push(Payload::TsR(answer.0));
+        if more {
+            payloads.push(Payload::notify(NotifyType::ADDITIONAL_TS_POSSIBLE, Vec::new()));
+        }
         Ok((id, payloads))
     }
 
@@ -162,54 +186,93 @@ impl IkeSa {
     }
 
     /// The configured child whose selectors meet the request's, and what they have in common.
-    #[expect(clippy::type_complexity, reason = "a child with its two selector lists")]
     fn match_selectors(
         &self,
         core: &mut Core,
         request: &ChildRequest,
         rekeys: Option<u32>,
-    ) -> Result<(Arc<ChildConfig>, Vec<Selector>, Vec<Selector>), Refused> {
+    ) -> Result<Match, Refused> {
         let (local_hosts, remote_hosts) = (self.local_hosts(), self.remote_hosts());
-        let old = rekeys.and_then(|id| self.child(id)).map(|child| self.successor_config(&child.config));
-        let candidates: Vec<&Arc<ChildConfig>> = match &old {
-            Some(config) => vec![config],
-            None => self.conn.children.iter().collect(),
+        let old = rekeys
+            .and_then(|id| self.child(id))
+            .map(|child| (self.successor_config(&child.config), child.mode));
+        let candidates: Vec<(&Arc<ChildConfig>, Mode)> = match &old {
+            Some((config, mode)) => vec![(config, *mode)],
+            None => self.conn.children.iter().map(|config| (config, config.mode)).collect(),
         };
-        let mut best: Option<(u8, Arc<ChildConfig>, Vec<Selector>, Vec<Selector>)> = None;
+        let translated = self.translate(&request.ts_r, &request.ts_i);
+        let mut fitting: Vec<(u8, Match)> = Vec::new();
         let mut ours = (Vec::new(), Vec::new());
-        for config in candidates {
+        for (config, mode) in candidates {
             let local = resolve(&config.local_ts, &local_hosts);
             let remote = resolve(&config.remote_ts, &remote_hosts);
-            let local_ts = narrow(&local, &request.ts_r);
-            let remote_ts = narrow(&remote, &request.ts_i);
-            if local_ts.is_empty() || remote_ts.is_empty() {
+            let Some(found) = self.meet(core, request, &translated, (config, mode), (&local, &remote)) else {
                 ours.0.extend(local);
                 ours.1.extend(remote);
                 continue;
-            }
+            };
             // A child that takes all of the offer is better than one that cuts it, one that is exactly it is best.
             let whole = |offered: &[Selector], got: &[Selector]| {
                 u8::from(offered.iter().all(|want| got.iter().any(|have| have.contains(want))))
             };
-            let exact = u8::from(local_ts == local) + u8::from(remote_ts == remote);
-            let quality = 4 * (whole(&request.ts_r, &local_ts) + whole(&request.ts_i, &remote_ts)) + exact;
-            if best.as_ref().is_none_or(|(so_far, ..)| quality > *so_far) {
-                best = Some((quality, Arc::clone(config), local_ts, remote_ts));
-            }
+            let exact = u8::from(found.local_ts == local) + u8::from(found.remote_ts == remote);
+            let wanted = u8::from(request.notifies.transport && found.mode == Mode::Transport);
+            let quality = 8 * wanted
+                + 4 * (whole(&request.ts_r, &found.answer.0) + whole(&request.ts_i, &found.answer.1))
+                + exact;
+            fitting.push((quality, found));
         }
-        match best {
-            Some((_, config, local_ts, remote_ts)) => Ok((config, local_ts, remote_ts)),
-            None => {
-                self.log_selectors(core, (&request.ts_r, &request.ts_i));
-                ours.0.truncate(16);
-                ours.1.truncate(16);
-                let theirs = (
-                    request.ts_r.iter().take(16).copied().collect(),
-                    request.ts_i.iter().take(16).copied().collect(),
-                );
-                Err(Refused::because(Reason::TsUnacceptable { ours, theirs }))
-            }
+        // The first of the best.
+        let best =
+            fitting.iter().enumerate().rev().max_by_key(|(_, (quality, _))| *quality).map(|(at, _)| at);
+        if let Some(at) = best {
+            let (_, mut found) = fitting.remove(at);
+            // RFC 7296 §2.9: what is left of the offer would be accepted in a CHILD_SA of its own.
+            let covers = |mine: &[Selector], others: &[Selector]| {
+                others.iter().all(|other| mine.iter().any(|own| own.contains(other)))
+            };
+            found.more = rekeys.is_none()
+                && fitting.iter().any(|(_, other)| {
+                    !(covers(&found.local_ts, &other.local_ts) && covers(&found.remote_ts, &other.remote_ts))
+                });
+            return Ok(found);
         }
+        self.log_selectors(core, (&request.ts_r, &request.ts_i));
+        ours.0.truncate(16);
+        ours.1.truncate(16);
+        let theirs = (
+            request.ts_r.iter().take(16).copied().collect(),
+            request.ts_i.iter().take(16).copied().collect(),
+        );
+        Err(Refused::because(Reason::TsUnacceptable { ours, theirs }))
+    }
+
+    /// What a child has in common with a request: in transport mode where both want and can, else in tunnel mode.
+    fn meet(
+        &self,
+        core: &mut Core,
+        request: &ChildRequest,
+        translated: &Translated,
+        (config, mode): (&Arc<ChildConfig>, Mode),
+        (local, remote): (&[Selector], &[Selector]),
+    ) -> Option<Match> {
+        let found = |mode, local_ts: Vec<Selector>, remote_ts: Vec<Selector>, answer| {
+            let any = !local_ts.is_empty() && !remote_ts.is_empty();
+            any.then(|| Match { config: Arc::clone(config), mode, local_ts, remote_ts, answer, more: false })
+        };
+        if request.notifies.transport && mode == Mode::Transport {
+            let local_ts = narrow(local, &translated.local);
+            let remote_ts = narrow(remote, &translated.remote);
+            if self.host_to_host(&local_ts, &remote_ts) {
+                let answer = translated.answer(&local_ts, &remote_ts);
+                return found(Mode::Transport, local_ts, remote_ts, answer);
+            }
+            log!(core, Ike, 1, self, "not using transport mode, not host-to-host");
+        }
+        let local_ts = narrow(local, &request.ts_r);
+        let remote_ts = narrow(remote, &request.ts_i);
+        let answer = (local_ts.clone(), remote_ts.clone());
+        found(Mode::Tunnel, local_ts, remote_ts, answer)
     }
 
     /// The responder's half of an optional key exchange.

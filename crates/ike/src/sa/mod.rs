@@ -35,6 +35,7 @@ mod roam;
 mod seal;
 mod sync;
 mod timers;
+mod transport;
 mod view;
 mod window;
 

@@ -102,7 +102,7 @@ fn child_view(udp_encap: bool) -> impl Fn(&Child) -> ChildSaView<'_> {
         name: Arc::clone(&child.config.name),
         reqid: child.reqid,
         state: child.state,
-        mode: child.config.mode,
+        mode: child.mode,
         udp_encap,
         spi_in: child.spi_in,
         spi_out: child.spi_out,
