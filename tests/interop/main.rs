@@ -33,6 +33,7 @@ macro_rules! cases {
 }
 
 mod algorithms;
+mod carry;
 mod extensions;
 mod failures;
 mod judge;

@@ -427,3 +427,26 @@ fn over_vici() {
     section.push_section("chidren", Section::new());
     assert_eq!(swanctl::connection("v", &section).unwrap_err()[0].vici_message(), "invalid section: chidren");
 }
+
+#[test]
+fn what_a_child_carries_is_typed() {
+    use adit_ipsec::{CopyDscp, HeaderRules, Mode, Shunt};
+    let plain = child("");
+    assert_eq!((plain.mode, plain.shunt, plain.tfc_padding), (Mode::Tunnel, None, 0));
+    assert_eq!(plain.headers, HeaderRules { copy_df: true, copy_ecn: true, copy_dscp: CopyDscp::Out });
+    for (word, mode, shunt) in [
+        ("transport", Mode::Transport, None),
+        ("pass", Mode::Tunnel, Some(Shunt::Pass)),
+        ("drop", Mode::Tunnel, Some(Shunt::Drop)),
+    ] {
+        let child = child(&format!("mode = {word}"));
+        assert_eq!((child.mode, child.shunt), (mode, shunt));
+    }
+    let child = child("copy_df = no\ncopy_ecn = no\ncopy_dscp = in\ntfc_padding = 512");
+    assert_eq!(child.headers, HeaderRules { copy_df: false, copy_ecn: false, copy_dscp: CopyDscp::In });
+    assert_eq!((child.tfc_padding, self::child("tfc_padding = mtu").tfc_padding), (512, u16::MAX));
+    let bad = errors("connections { c { children { n { tfc_padding = 70000 } } } }");
+    assert!(bad[0].contains("`70000` is no value for `tfc_padding`"), "{bad:?}");
+    let bad = errors("connections { c { children { n { copy_dscp = both } } } }");
+    assert!(bad[0].contains("`both` is no value for `copy_dscp`: expected no, in, out or yes"), "{bad:?}");
+}

@@ -122,6 +122,14 @@ pub struct Counters {
     pub seal_failed: u64,
     /// Outbound packets the socket did not take.
     pub send_failed: u64,
+    /// Outbound packets that do not fit their path and must not be fragmented; the sender was told.
+    pub too_big: u64,
+    /// Outbound packets that transport mode cannot carry: fragments, IPv6 with outer extension headers.
+    pub not_whole: u64,
+    /// Inbound packets dropped because they met congestion and their transport knows no ECN (RFC 6040 §4.2).
+    pub congested: u64,
+    /// Inbound dummy packets (RFC 4303 §2.6).
+    pub dummies: u64,
     /// Inbound ESP for unknown SPIs.
     pub unknown_spi: u64,
     /// Inbound ESP that was replayed, forged or damaged.

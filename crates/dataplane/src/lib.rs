@@ -15,7 +15,7 @@ pub mod userspace;
 
 use std::net::{IpAddr, SocketAddr};
 
-use adit_ipsec::{ChildSa, TrapPolicy, Usage};
+use adit_ipsec::{ChildSa, ShuntPolicy, TrapPolicy, Usage};
 
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError, Limits};
 pub use null::Null;
@@ -67,6 +67,16 @@ pub trait Dataplane: Send {
 
     /// Removes a trap and its routes.
     fn remove_trap(&mut self, id: u32);
+
+    /// Installs a policy without an SA: traffic in the clear, or none (RFC 4301 §4.4.1). Passing goes before all SAs,
+    /// dropping after them and all traps.
+    ///
+    /// # Errors
+    /// A sentence; nothing is left installed then.
+    fn add_shunt(&mut self, policy: ShuntPolicy) -> Result<(), InstallError>;
+
+    /// Removes such a policy.
+    fn remove_shunt(&mut self, id: u32);
 
     /// Adds a virtual IP to this host. Counted: it stays until removed as often.
     ///

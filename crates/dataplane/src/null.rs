@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use adit_ipsec::{ChildSa, TrapPolicy, Usage};
+use adit_ipsec::{ChildSa, ShuntPolicy, TrapPolicy, Usage};
 
 use crate::{Dataplane, InstallError};
 
@@ -65,6 +65,12 @@ impl Dataplane for Null {
     fn remove_trap(&mut self, id: u32) {
         self.traps.remove(&id);
     }
+
+    fn add_shunt(&mut self, _policy: ShuntPolicy) -> Result<(), InstallError> {
+        Ok(())
+    }
+
+    fn remove_shunt(&mut self, _id: u32) {}
 
     fn add_virtual_ip(&mut self, _address: IpAddr) -> Result<(), InstallError> {
         Ok(())

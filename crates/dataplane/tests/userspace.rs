@@ -8,15 +8,7 @@ use std::net::SocketAddr;
 
 use adit_dataplane::{Dataplane, DataplaneEvent, Limits, UserspaceConfig};
 use adit_ipsec::{ChildSa, TrapPolicy};
-use lab::{Host, address, crosses, hosts, net, planes, sa, silent};
-
-fn both(a: &mut Host, b: &mut Host, change: impl Fn(&mut ChildSa)) {
-    let (mut one, mut two) = (sa(a, b, 1), sa(b, a, 1));
-    change(&mut one);
-    change(&mut two);
-    a.plane().install(one).unwrap();
-    b.plane().install(two).unwrap();
-}
+use lab::{Host, address, both, crosses, hosts, net, planes, sa, silent};
 
 fn apps(a: &Host, b: &Host) -> (std::net::UdpSocket, std::net::UdpSocket) {
     (a.socket(SocketAddr::new(a.inner(), 7001)), b.socket(SocketAddr::new(b.inner(), 7002)))
@@ -188,8 +180,30 @@ fn a_full_tunnel_does_not_swallow_its_own_packets() {
 }
 
 #[test]
-fn a_selector_that_is_the_peer_itself_is_refused_with_the_cure() {
-    let Some((mut a, b)) = planes() else { return };
+fn a_selector_that_is_the_peer_itself_works_by_the_mark_of_our_sockets() {
+    let Some((mut a, mut b)) = planes() else { return };
+    let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
+    for (host, own, peer) in [(&mut a, one, two), (&mut b, two, one)] {
+        let other = if host.n == 1 { 2 } else { 1 };
+        let mut child = lab::sa_of(host.n, other, 1);
+        (child.local_ts, child.remote_ts) =
+            (vec![adit_ipsec::Selector::host(own)], vec![adit_ipsec::Selector::host(peer)]);
+        host.plane().install(child).unwrap();
+    }
+    assert_eq!(a.table().trim(), "192.0.2.2 dev adit0 proto static src 192.0.2.1");
+    let rules = a.ip("rule");
+    assert!(rules.contains("219:\tfrom all fwmark 0xdc goto 221"), "{rules}");
+    assert!(rules.contains("220:\tfrom all lookup 220\n") && rules.contains("221:\tfrom all nop"), "{rules}");
+    let x = a.socket("192.0.2.1:7001".parse().unwrap());
+    let y = b.socket("192.0.2.2:7002".parse().unwrap());
+    crosses(&x, &y, "host to host");
+    crosses(&y, &x, "and back");
+    assert_eq!(a.plane().counters().sent, 1);
+    a.plane().remove(1);
+    assert!(!a.ip("rule").contains("goto"));
+    a.shutdown();
+    // Without a mark there is no telling them apart.
+    a.start(UserspaceConfig { socket_mark: None, ..UserspaceConfig::default() });
     let mut host = sa(&a, &b, 1);
     host.remote_ts = vec![net("192.0.2.2/32")];
     host.local_ts = vec![net("192.0.2.1/32")];
@@ -197,6 +211,7 @@ fn a_selector_that_is_the_peer_itself_is_refused_with_the_cure() {
     assert!(error.sentence.contains("192.0.2.2") && error.sentence.contains("fwmark"), "{error}");
     assert_eq!(a.table(), "");
     a.shutdown();
+    b.shutdown();
 }
 
 //= rfc7296 2.23-4, 2.23-9

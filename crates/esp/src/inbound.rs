@@ -45,7 +45,7 @@ pub struct Opened<'a> {
     pub next_header: u8,
     /// The payload, within the buffer the packet came in. May carry traffic-flow padding behind the inner packet
     /// (RFC 4303 §2.7).
-    pub payload: &'a [u8],
+    pub payload: &'a mut [u8],
     /// The full sequence number.
     pub sequence: u64,
 }
@@ -154,7 +154,7 @@ impl Inbound {
         let (body, &mut [pad_len, next_header]) =
             data.split_last_chunk_mut::<TRAILER_LEN>().ok_or(EspError::Malformed)?;
         let payload_len = body.len().checked_sub(usize::from(pad_len)).ok_or(EspError::BadPadding)?;
-        let payload = body.get(..payload_len).ok_or(EspError::BadPadding)?;
+        let payload = body.get_mut(..payload_len).ok_or(EspError::BadPadding)?;
         Ok(Opened { next_header, payload, sequence })
     }
 

@@ -107,14 +107,31 @@ impl Outbound {
         iv_rng: &mut dyn Random,
         out: &mut Vec<u8>,
     ) -> Result<u64, EspError> {
-        let total = payload.len().saturating_add(self.overhead(payload.len()));
+        self.seal_padded(next_header, payload, 0, iv_rng, out)
+    }
+
+    /// As [`Outbound::seal`], with so many octets of traffic-flow padding behind the payload (RFC 4303 §2.7), which has
+    /// to say its own length.
+    ///
+    /// # Errors
+    /// As [`Outbound::seal`].
+    pub fn seal_padded(
+        &self,
+        next_header: u8,
+        payload: &[u8],
+        tfc: usize,
+        iv_rng: &mut dyn Random,
+        out: &mut Vec<u8>,
+    ) -> Result<u64, EspError> {
+        let padded = payload.len().saturating_add(tfc);
+        let total = padded.saturating_add(self.overhead(padded));
         if total > usize::from(u16::MAX) {
             return Err(EspError::TooLong);
         }
         let sequence = self.take_sequence()?;
         let start = out.len();
         out.reserve(total);
-        if let Err(e) = self.write(sequence, next_header, payload, iv_rng, out) {
+        if let Err(e) = self.write(sequence, next_header, (payload, tfc), iv_rng, out) {
             out.truncate(start);
             return Err(e);
         }
@@ -127,7 +144,7 @@ impl Outbound {
         &self,
         sequence: u64,
         next_header: u8,
-        payload: &[u8],
+        (payload, tfc): (&[u8], usize),
         iv_rng: &mut dyn Random,
         out: &mut Vec<u8>,
     ) -> Result<(), EspError> {
@@ -147,11 +164,15 @@ impl Outbound {
         }
 
         out.extend_from_slice(payload);
+        let padded = payload.len() + tfc;
+        if tfc > 0 {
+            out.resize(out.len() + tfc, 0);
+        }
         // RFC 4303 §2.4: the padding octets are 1, 2, 3, …
-        let padding = self.padding(payload.len()) as u8;
+        let padding = self.padding(padded) as u8;
         out.extend(1..=padding);
         out.extend_from_slice(&[padding, next_header]);
-        let data_len = payload.len() + usize::from(padding) + TRAILER_LEN;
+        let data_len = padded + usize::from(padding) + TRAILER_LEN;
         out.resize(out.len() + self.cipher.icv_len(), 0);
 
         let packet = out.get_mut(start..).ok_or(EspError::Malformed)?;

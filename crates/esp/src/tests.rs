@@ -69,7 +69,7 @@ fn round_trip_of_every_suite_and_length() {
                 let opened = inn.open(packet).unwrap();
                 assert_eq!(
                     opened,
-                    Opened { next_header: NEXT_HEADER_IPV6, payload: &payload, sequence },
+                    Opened { next_header: NEXT_HEADER_IPV6, payload: &mut payload, sequence },
                     "{suite:?}"
                 );
                 assert_eq!(inn.open(&mut again), Err(EspError::Replayed));
@@ -346,5 +346,30 @@ proptest! {
             let fresh = seen.insert(index);
             prop_assert_eq!(inn.open(&mut packets[index].clone()).is_ok(), fresh);
         }
+    }
+}
+
+#[test]
+fn traffic_flow_padding_goes_behind_the_payload_and_hides_its_length() {
+    for suite in SUITES {
+        let (out, inn) = pair(suite, true);
+        let mut lengths = Vec::new();
+        for len in [20, 21, 500, 1000] {
+            let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let mut packet = Vec::new();
+            out.seal_padded(NEXT_HEADER_IPV4, &payload, 1000 - len, &mut SeededRandom::new(1), &mut packet)
+                .unwrap();
+            lengths.push(packet.len());
+            let opened = inn.open(&mut packet).unwrap();
+            assert_eq!(opened.payload.len(), 1000);
+            assert_eq!(opened.payload[..len], payload);
+            assert!(opened.payload[len..].iter().all(|octet| *octet == 0));
+        }
+        assert!(lengths.windows(2).all(|two| two[0] == two[1]), "{lengths:?}");
+        let mut buffer = Vec::new();
+        let mut rng = SeededRandom::new(1);
+        assert_eq!(out.seal_padded(4, &[1; 100], 65_500, &mut rng, &mut buffer), Err(EspError::TooLong));
+        assert_eq!(out.seal_padded(4, &[1; 100], usize::MAX, &mut rng, &mut buffer), Err(EspError::TooLong));
+        assert!(buffer.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use adit_conf::swanctl::{Connection, Pool};
 use adit_ike::{Command, Reason};
-use adit_ipsec::GatewayId;
+use adit_ipsec::{GatewayId, Mode, Selector, Shunt};
 use adit_pki::Certificate;
 
 use crate::control::{
@@ -247,17 +247,34 @@ impl Daemon for Handle {
 
     fn policies(&self) -> Vec<PolicySnapshot> {
         self.ask(|d| {
-            d.traps
-                .iter()
-                .map(|trap| PolicySnapshot {
-                    ike: trap.ike_name.to_string(),
-                    child: trap.name.to_string(),
-                    reqid: trap.id,
-                    mode: "TUNNEL",
-                    local_ts: trap.local_ts.iter().map(ToString::to_string).collect(),
-                    remote_ts: trap.remote_ts.iter().map(ToString::to_string).collect(),
-                })
-                .collect()
+            let mode = |conn: &str, child: &str| {
+                let config = d.store.ike(conn).and_then(|conn| conn.child(child));
+                match config.map(|child| child.mode) {
+                    Some(Mode::Transport) => "TRANSPORT",
+                    _ => "TUNNEL",
+                }
+            };
+            let texts = |list: &[Selector]| list.iter().map(ToString::to_string).collect();
+            let traps = d.traps.iter().map(|trap| PolicySnapshot {
+                ike: trap.ike_name.to_string(),
+                child: trap.name.to_string(),
+                reqid: trap.id,
+                mode: mode(&trap.ike_name, &trap.name),
+                local_ts: texts(&trap.local_ts),
+                remote_ts: texts(&trap.remote_ts),
+            });
+            let shunts = d.shunts.iter().map(|shunt| PolicySnapshot {
+                ike: shunt.ike_name.to_string(),
+                child: shunt.name.to_string(),
+                reqid: 0,
+                mode: match shunt.kind {
+                    Shunt::Pass => "PASS",
+                    Shunt::Drop => "DROP",
+                },
+                local_ts: texts(&shunt.local_ts),
+                remote_ts: texts(&shunt.remote_ts),
+            });
+            traps.chain(shunts).collect()
         })
     }
 
@@ -343,6 +360,9 @@ impl Daemon for Handle {
         self.call(move |d| {
             let missing = || format!("CHILD_SA config '{child}' not found");
             let conn = d.store.ike(&conn).map(Arc::clone).ok_or_else(missing)?;
+            if let Some(shunt) = conn.shunts.iter().find(|shunt| *shunt.name == *child) {
+                return d.install_shunt(&conn, shunt);
+            }
             let child = conn.child(&child).ok_or_else(missing)?;
             d.install_trap(&conn, child)
         })?
@@ -351,10 +371,9 @@ impl Daemon for Handle {
     fn uninstall(&self, conn: Option<&str>, child: &str) -> bool {
         let (conn, child) = (conn.map(str::to_owned), child.to_owned());
         self.ask(move |d| {
-            let which = |t: &adit_ipsec::TrapPolicy| {
-                *t.name == *child && conn.as_ref().is_none_or(|c| **c == *t.ike_name)
-            };
-            d.remove_traps(which) > 0
+            let which = |ike: &str, name: &str| *name == *child && conn.as_ref().is_none_or(|c| **c == *ike);
+            let traps = d.remove_traps(|t| which(&t.ike_name, &t.name));
+            traps + d.remove_shunts(|s| which(&s.ike_name, &s.name)) > 0
         })
     }
 

@@ -26,6 +26,7 @@ use crate::pools::Pools;
 use crate::resolv::ResolvConf;
 use crate::resolver::Resolver;
 use crate::roam::Roam;
+use crate::shunts::Shunts;
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::traps::Traps;
@@ -82,6 +83,7 @@ pub(crate) struct Driver {
     pub(crate) resolv: Option<ResolvConf>,
     pub(crate) keylog: Option<KeyLog>,
     pub(crate) traps: Traps,
+    pub(crate) shunts: Shunts,
     pub(crate) attributes: Vec<(u16, Vec<u8>)>,
     /// What strongswan.conf says, but for what was decided at the start.
     pub(crate) settings: StrongswanConf,
@@ -136,6 +138,7 @@ impl Driver {
             resolv: parts.resolv,
             keylog: parts.keylog,
             traps: Traps::default(),
+            shunts: Shunts::default(),
             attributes: parts.settings.attributes.clone(),
             settings: parts.settings,
             unresolved: BTreeSet::new(),

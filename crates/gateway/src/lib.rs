@@ -29,6 +29,7 @@ mod resolver;
 mod roam;
 mod run;
 mod settings;
+mod shunts;
 mod sockets;
 mod store;
 mod traps;

@@ -115,7 +115,7 @@ fn shunt(from: &conf::Child) -> Option<ike::ShuntConfig> {
         kind: from.shunt?,
         local_ts: from.local_ts.clone(),
         remote_ts: from.remote_ts.clone(),
-        installed: from.start_action.trap,
+        installed: from.start_action.trap || from.start_action.start,
     })
 }
 

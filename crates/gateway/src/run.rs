@@ -50,11 +50,8 @@ pub fn run(environment: Environment) -> Result<(), String> {
     let (mailbox, mail) = Mailbox::new().map_err(|e| format!("making the mailbox: {e}"))?;
     let (events, broadcaster) = Control::events();
     let clock = Clock::start();
-    let sockets = Sockets::bind(Ports {
-        ike: conf.port,
-        nat_t: conf.port_nat_t,
-        mark: conf.socket_fwmark.map(|m| m.value),
-    })?;
+    let sockets =
+        Sockets::bind(Ports { ike: conf.port, nat_t: conf.port_nat_t, mark: settings::socket_mark(&conf) })?;
     let dataplane = dataplane(&conf, &sockets, &mailbox, &logger)?;
     let endpoint = Endpoint::new(
         settings::core(&conf, &logger)?,
@@ -71,7 +68,9 @@ pub fn run(environment: Environment) -> Result<(), String> {
         store: Store::new(environment, conf.replay_window),
         logger: Arc::clone(&logger),
         events: events.clone(),
-        netlink: Netlink::new().map_err(|e| format!("opening netlink: {e}"))?,
+        netlink: Netlink::new()
+            .map_err(|e| format!("opening netlink: {e}"))?
+            .marked(settings::socket_mark(&conf)),
         resolv: conf.resolve_file.clone().map(ResolvConf::new),
         keylog: keylog(&conf, &logger)?,
         settings: conf.clone(),

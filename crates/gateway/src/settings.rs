@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use adit_conf::StrongswanConf;
-use adit_conf::strongswan::{FwMark, LogLevels};
+use adit_conf::strongswan::{DataplaneKind, FwMark, LogLevels};
 use adit_dataplane::{UserspaceConfig, userspace};
 use adit_ike::Group;
 
@@ -58,6 +58,15 @@ pub(crate) fn core(conf: &StrongswanConf, logger: &Logger) -> Result<adit_ike::S
     Ok(adit_ike::Settings { log_levels: core_levels(logger), quick_crash_secrets, ..map::settings(conf) })
 }
 
+/// The mark of what the daemon sends itself. With the userspace data plane there always is one: a rule may have to
+/// tell it from what goes into tunnels.
+pub(crate) fn socket_mark(conf: &StrongswanConf) -> Option<u32> {
+    conf.socket_fwmark.map(|m| m.value).or_else(|| {
+        let own = !matches!(conf.adit.dataplane, DataplaneKind::Null) && conf.rule_fwmark.is_none();
+        own.then_some(userspace::MARK)
+    })
+}
+
 /// The userspace data plane's part.
 pub(crate) fn userspace(conf: &StrongswanConf) -> UserspaceConfig {
     let mark = |m: FwMark| userspace::Fwmark { mark: m.value, mask: m.mask, invert: m.inverted };
@@ -69,7 +78,7 @@ pub(crate) fn userspace(conf: &StrongswanConf) -> UserspaceConfig {
         install_virtual_ip: conf.install_virtual_ip,
         mtu: conf.adit.mtu,
         fwmark: conf.rule_fwmark.map(mark),
-        socket_mark: conf.socket_fwmark.map(|m| m.value),
+        socket_mark: socket_mark(conf),
         ..UserspaceConfig::default()
     }
 }

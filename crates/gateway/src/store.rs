@@ -227,6 +227,8 @@ impl Store {
             .iter()
             .filter_map(|name| self.connections.get(name))
             .map(|c| Arc::clone(&c.ike))
+            // What only passes and drops is nobody's to connect to.
+            .filter(|c| !c.children.is_empty() || c.shunts.is_empty())
             .collect();
         let pinned = connections.iter().flat_map(|c| c.local.certs.iter().chain(&c.remote.certs));
         let mut credentials = creds::merge([&self.files, &self.clients, &self.leaving], pinned);

@@ -34,7 +34,7 @@ macro_rules! differing {
 }
 
 impl Connection {
-    /// What differs in `new`, without the children.
+    /// What differs in `new`, without the children and shunts.
     #[must_use]
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
         let mut out = Vec::new();
@@ -70,7 +70,7 @@ impl Connection {
             "over_time" = over_time;
             "rand_time" = rand_time;
         }
-        let alone = |conn: &Self| Self { children: Vec::new(), ..conn.clone() };
+        let alone = |conn: &Self| Self { children: Vec::new(), shunts: Vec::new(), ..conn.clone() };
         if out.is_empty() && alone(self) != alone(new) {
             // A key that nobody has sorted yet must not be taken over unseen.
             out.push(Difference { key: "another key", takes: Takes::NewSa });
@@ -112,6 +112,10 @@ impl ChildConfig {
             "close_action" = close_action;
             "replay_window" = replay_window;
             "inactivity" = inactivity;
+            "copy_df" = headers.copy_df;
+            "copy_ecn" = headers.copy_ecn;
+            "copy_dscp" = headers.copy_dscp;
+            "tfc_padding" = tfc_padding;
         }
         if out.is_empty() && self != new {
             out.push(Difference { key: "another key", takes: Takes::NewSa });

@@ -8,12 +8,16 @@
 //! interprets a packet beyond the outer IPv4 header of a raw socket, keeps no state of its own (what is
 //! installed is remembered by the caller), and never touches an entry it was not asked to touch.
 
+pub mod filter;
 mod msg;
 pub mod nat;
 pub mod netns;
+mod nft;
 pub mod poll;
 pub mod raw;
 pub mod route;
 mod sys;
 pub mod tun;
 pub mod udp;
+
+pub use msg::Fields;

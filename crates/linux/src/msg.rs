@@ -10,7 +10,16 @@ use crate::sys::check_len;
 
 /// Room for the largest control message we use, aligned as `cmsghdr` must be.
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 128]);
+
+/// Fields of the outer IP header that a sender chooses or a receiver is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fields {
+    /// TOS or traffic class: DSCP and ECN.
+    pub tos: u8,
+    /// TTL or hop limit; `None` = the system's default, or not told.
+    pub hop_limit: Option<u8>,
+}
 
 /// What came with a datagram.
 pub(crate) struct Received {
@@ -18,11 +27,13 @@ pub(crate) struct Received {
     pub(crate) remote: SocketAddr,
     /// The address the datagram was sent to, when the kernel told.
     pub(crate) local: Option<IpAddr>,
+    /// What the IP header said, as far as the kernel told.
+    pub(crate) fields: Fields,
 }
 
 /// Receives one datagram. A datagram larger than the buffer is an error, not a shortened success.
 pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 128]);
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `try_init` gives storage for an address and its length; `msghdr` is plain old data whose pointers
     // refer to locals that live until after the call, with their exact sizes.
@@ -47,6 +58,7 @@ pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
         .as_socket()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a datagram came without an IP source"))?;
     let mut local = None;
+    let mut fields = Fields::default();
     // SAFETY: the kernel filled `control` with well-formed messages of `msg_controllen` bytes; the CMSG macros
     // stay inside it, and the payload is read unaligned after its length was compared.
     unsafe {
@@ -68,25 +80,45 @@ pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
                 let info: libc::in6_pktinfo =
                     libc::CMSG_DATA(cmsg).cast::<libc::in6_pktinfo>().read_unaligned();
                 local = Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)));
+            } else {
+                // IP_TOS comes as one byte, the others as an int.
+                let value = match payload {
+                    1..=3 => i32::from(*libc::CMSG_DATA(cmsg)),
+                    4.. => libc::CMSG_DATA(cmsg).cast::<libc::c_int>().read_unaligned(),
+                    _ => 0,
+                };
+                let value = u8::try_from(value & 0xff).unwrap_or(0);
+                match ((*cmsg).cmsg_level, (*cmsg).cmsg_type) {
+                    (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                        fields.tos = value;
+                    }
+                    (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                        fields.hop_limit = Some(value);
+                    }
+                    _ => {}
+                }
             }
             cmsg = libc::CMSG_NXTHDR(&raw const header, cmsg);
         }
     }
-    Ok(Received { len, remote, local })
+    Ok(Received { len, remote, local, fields })
 }
 
-/// Sends one datagram gathered from `parts`, from the address `local` if given.
+/// Sends one datagram gathered from `parts`, from the address `local` if given, with these header fields.
 pub(crate) fn send(
     fd: RawFd,
     local: Option<IpAddr>,
     remote: SocketAddr,
+    fields: Fields,
     parts: &[io::IoSlice<'_>],
 ) -> io::Result<()> {
+    let v4 = remote.is_ipv4();
     let remote = SockAddr::from(remote);
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 128]);
     // SAFETY: `msghdr` is plain old data; its pointers refer to locals and borrowed slices that live until after
-    // the call. `IoSlice` is ABI compatible with `iovec` and sendmsg only reads through it. The one control
-    // message is written inside `control`, whose 64 bytes exceed CMSG_SPACE of either payload.
+    // the call. `IoSlice` is ABI compatible with `iovec` and sendmsg only reads through it. At most three control
+    // messages are written inside `control`: CMSG_SPACE of an in6_pktinfo (40) and two ints (24 each) is 88 of its
+    // 128 bytes.
     unsafe {
         let mut header: libc::msghdr = std::mem::zeroed();
         header.msg_name = remote.as_ptr().cast_mut().cast();
@@ -94,6 +126,7 @@ pub(crate) fn send(
         header.msg_iov = parts.as_ptr().cast_mut().cast();
         header.msg_iovlen = parts.len();
         header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = 0;
         match local {
             Some(IpAddr::V4(address)) if !address.is_unspecified() => {
                 let mut info: libc::in_pktinfo = std::mem::zeroed();
@@ -105,23 +138,38 @@ pub(crate) fn send(
                 info.ipi6_addr.s6_addr = address.octets();
                 put(&mut header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
             }
-            _ => header.msg_control = std::ptr::null_mut(),
+            _ => {}
+        }
+        if fields.tos != 0 {
+            let (level, kind) =
+                if v4 { (libc::IPPROTO_IP, libc::IP_TOS) } else { (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) };
+            put(&mut header, level, kind, &libc::c_int::from(fields.tos));
+        }
+        if let Some(limit) = fields.hop_limit.filter(|limit| *limit > 0) {
+            let (level, kind) =
+                if v4 { (libc::IPPROTO_IP, libc::IP_TTL) } else { (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) };
+            put(&mut header, level, kind, &libc::c_int::from(limit));
+        }
+        if header.msg_controllen == 0 {
+            header.msg_control = std::ptr::null_mut();
         }
         check_len(libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)).map(drop)
     }
 }
 
-/// Writes one control message into the header's control buffer.
+/// Appends one control message to the header's control buffer.
 ///
 /// # Safety
-/// `header.msg_control` points to a zeroed, 8-aligned buffer of at least `CMSG_SPACE(size_of::<T>())` bytes.
+/// `header.msg_control` points to a zeroed, 8-aligned buffer that has room for `CMSG_SPACE(size_of::<T>())` bytes
+/// after the `msg_controllen` that are in use, which end with a whole control message.
 unsafe fn put<T>(header: &mut libc::msghdr, level: libc::c_int, kind: libc::c_int, payload: &T) {
     let size = size_of::<T>() as libc::c_uint;
-    // SAFETY: per this function's contract the buffer has room for the header and payload; with msg_controllen
-    // set first, CMSG_FIRSTHDR is not null.
+    // SAFETY: per this function's contract the buffer has room for header and payload behind what is in use; CMSG_SPACE
+    // keeps every message aligned as `cmsghdr` must be.
     unsafe {
-        header.msg_controllen = libc::CMSG_SPACE(size) as _;
-        let cmsg = libc::CMSG_FIRSTHDR(&raw const *header);
+        let at = header.msg_controllen;
+        header.msg_controllen = at + libc::CMSG_SPACE(size) as usize;
+        let cmsg = header.msg_control.cast::<u8>().add(at).cast::<libc::cmsghdr>();
         (*cmsg).cmsg_level = level;
         (*cmsg).cmsg_type = kind;
         (*cmsg).cmsg_len = libc::CMSG_LEN(size) as _;

@@ -1,4 +1,4 @@
-//! Raw sockets for ESP that is not encapsulated in UDP (IP protocol 50, RFC 4303).
+//! Raw sockets: for ESP that is not encapsulated in UDP (IP protocol 50, RFC 4303), and for whole IPv4 packets.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::msg;
+use crate::msg::{self, Fields};
 use crate::sys::{enlarge_buffers, tried};
 
 /// IP protocol number of ESP.
@@ -22,6 +22,8 @@ pub struct EspMeta {
     pub local: IpAddr,
     /// Outer source.
     pub remote: IpAddr,
+    /// TOS and TTL it came with.
+    pub fields: Fields,
 }
 
 /// A nonblocking raw socket for IP protocol 50 of one address family.
@@ -75,10 +77,14 @@ impl EspSocket {
                 packet: length..got.len,
                 local: IpAddr::V4(Ipv4Addr::from(destination)),
                 remote: got.remote.ip(),
+                fields: Fields {
+                    tos: header.get(1).copied().unwrap_or(0),
+                    hop_limit: header.get(8).copied(),
+                },
             });
         }
         let local = got.local.ok_or_else(bad)?;
-        Ok(EspMeta { packet: 0..got.len, local, remote: got.remote.ip() })
+        Ok(EspMeta { packet: 0..got.len, local, remote: got.remote.ip(), fields: got.fields })
     }
 
     /// Sends one ESP packet; the kernel makes the outer header.
@@ -86,7 +92,64 @@ impl EspSocket {
     /// # Errors
     /// As `sendmsg(2)`.
     pub fn send(&self, local: Option<IpAddr>, remote: IpAddr, bytes: &[u8]) -> io::Result<()> {
-        msg::send(self.socket.as_raw_fd(), local, SocketAddr::new(remote, 0), &[IoSlice::new(bytes)])
+        self.send_with(local, remote, Fields::default(), bytes)
+    }
+
+    /// As [`Self::send`], with chosen fields of the IP header.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_with(
+        &self,
+        local: Option<IpAddr>,
+        remote: IpAddr,
+        fields: Fields,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let remote = SocketAddr::new(remote, 0);
+        msg::send(self.socket.as_raw_fd(), local, remote, fields, &[IoSlice::new(bytes)])
+    }
+}
+
+/// A nonblocking socket that sends whole IPv4 packets, header included, and receives nothing (`IPPROTO_RAW`, raw(7)).
+///
+/// It is how a packet gets its DF bit: there is no control message for that, and the option of a socket is not that of
+/// one packet. The kernel fills in identification and checksum, and does not fragment.
+#[derive(Debug)]
+pub struct HeaderSocket(Socket);
+
+impl HeaderSocket {
+    /// Opens one; `mark` as for [`crate::udp::UdpSocket::bind`].
+    ///
+    /// # Errors
+    /// Without `CAP_NET_RAW`.
+    pub fn open(mark: Option<u32>) -> io::Result<Self> {
+        let open = || {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+            socket.set_nonblocking(true)?;
+            if let Some(mark) = mark {
+                socket.set_mark(mark)?;
+            }
+            enlarge_buffers(socket.as_raw_fd());
+            Ok(Self(socket))
+        };
+        open().map_err(|e| tried("opening a raw socket for IPv4 packets", &e))
+    }
+
+    /// Sends the packet of `header` and `bytes` to the destination its header names.
+    ///
+    /// # Errors
+    /// As `sendmsg(2)`; `EMSGSIZE` if it is larger than the device's MTU.
+    pub fn send(&self, remote: Ipv4Addr, header: &[u8], bytes: &[u8]) -> io::Result<()> {
+        let parts = [IoSlice::new(header), IoSlice::new(bytes)];
+        let remote = SocketAddr::new(remote.into(), 0);
+        msg::send(self.0.as_raw_fd(), None, remote, Fields::default(), &parts)
+    }
+}
+
+impl AsFd for HeaderSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

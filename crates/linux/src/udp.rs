@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::msg;
+use crate::msg::{self, Fields};
 use crate::sys::{enlarge_buffers, set_option, tried};
 
 /// Where a datagram was sent to and where it came from.
@@ -16,6 +16,8 @@ pub struct Meta {
     pub local: SocketAddr,
     /// The source.
     pub remote: SocketAddr,
+    /// TOS and TTL it came with.
+    pub fields: Fields,
 }
 
 /// A nonblocking UDP socket of one address family.
@@ -64,7 +66,7 @@ impl UdpSocket {
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
         let got = msg::recv(self.socket.as_raw_fd(), buffer)?;
         let local = SocketAddr::new(got.local.unwrap_or(self.bound.ip()), self.bound.port());
-        Ok((got.len, Meta { local, remote: got.remote }))
+        Ok((got.len, Meta { local, remote: got.remote, fields: got.fields }))
     }
 
     /// Sends one datagram, from `local` if given (else the routing table chooses).
@@ -72,7 +74,21 @@ impl UdpSocket {
     /// # Errors
     /// As `sendmsg(2)`; `EINVAL` or `EADDRNOTAVAIL` when `local` is not an address of this host.
     pub fn send(&self, local: Option<IpAddr>, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        msg::send(self.socket.as_raw_fd(), local, remote, &[IoSlice::new(bytes)])
+        self.send_with(local, remote, Fields::default(), bytes)
+    }
+
+    /// As [`Self::send`], with chosen fields of the IP header.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_with(
+        &self,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+        fields: Fields,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        msg::send(self.socket.as_raw_fd(), local, remote, fields, &[IoSlice::new(bytes)])
     }
 
     /// As [`Self::send`], for a datagram in pieces (a non-ESP marker and a message, say).
@@ -85,7 +101,7 @@ impl UdpSocket {
         remote: SocketAddr,
         parts: &[IoSlice<'_>],
     ) -> io::Result<()> {
-        msg::send(self.socket.as_raw_fd(), local, remote, parts)
+        msg::send(self.socket.as_raw_fd(), local, remote, Fields::default(), parts)
     }
 }
 
@@ -93,10 +109,14 @@ impl UdpSocket {
 pub(crate) fn prepare(socket: &Socket, v4: bool, mark: Option<u32>) -> io::Result<()> {
     let fd = socket.as_raw_fd();
     if v4 {
-        set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        for option in [libc::IP_PKTINFO, libc::IP_RECVTOS, libc::IP_RECVTTL] {
+            set_option(fd, libc::IPPROTO_IP, option, 1)?;
+        }
         set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
     } else {
-        set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        for option in [libc::IPV6_RECVPKTINFO, libc::IPV6_RECVTCLASS, libc::IPV6_RECVHOPLIMIT] {
+            set_option(fd, libc::IPPROTO_IPV6, option, 1)?;
+        }
         set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
     }
     if let Some(mark) = mark {

@@ -49,5 +49,5 @@ pub(super) fn run(data: &[u8]) {
         assert!(inbound.open(&mut bent).is_err());
     }
     let opened = inbound.open(&mut sealed).expect("our own packet");
-    assert_eq!((opened.next_header, opened.payload), (4, rest));
+    assert_eq!((opened.next_header, &*opened.payload), (4, rest));
 }

@@ -106,10 +106,13 @@ fn transport_mode_is_agreed_in_create_child_sa_with_ports() {
     }
 }
 
+/// A knob, by name.
+type Turn = (&'static str, fn(&mut Setup));
+
 #[test]
 fn whoever_wants_a_tunnel_gets_one() {
     // The gateway declines; the client does not ask; a virtual address is nobody's outer address; nor is a network.
-    let cases: [(&str, fn(&mut Setup)); 4] = [
+    let cases: [Turn; 4] = [
         ("declined", |s| s.gateway.child().mode = Mode::Tunnel),
         ("not asked for", |s| s.client.child().mode = Mode::Tunnel),
         ("road-warrior", |s| {

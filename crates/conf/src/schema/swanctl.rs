@@ -136,11 +136,7 @@ pub const SWANCTL: &[Key] = &[
     refused("connections.*.children.*.if_id_out", XFRM, ZERO),
     refused("connections.*.children.*.label", "security labels are not supported", &[]),
     refused("connections.*.children.*.label_mode", "security labels are not supported", &["system"]),
-    refused(
-        "connections.*.children.*.tfc_padding",
-        "traffic flow confidentiality padding is not supported",
-        ZERO,
-    ),
+    served("connections.*.children.*.tfc_padding"),
     served("connections.*.children.*.replay_window"),
     refused("connections.*.children.*.per_cpu_sas", "SAs per CPU (RFC 9611) are not supported yet", NO),
     refused(
@@ -148,9 +144,9 @@ pub const SWANCTL: &[Key] = &[
         "the userspace data plane cannot offload to hardware",
         &["no", "auto", "0", "false", "disabled"],
     ),
-    refused("connections.*.children.*.copy_df", "the DF bit is always handled as with `yes`", YES),
-    refused("connections.*.children.*.copy_ecn", "ECN is always copied (RFC 6040)", YES),
-    refused("connections.*.children.*.copy_dscp", "the DSCP is always handled as with `out`", &["out"]),
+    served("connections.*.children.*.copy_df"),
+    served("connections.*.children.*.copy_ecn"),
+    served("connections.*.children.*.copy_dscp"),
     refused(
         "connections.*.children.*.icmp",
         "ICMP errors from inside the network are matched like any other packet",

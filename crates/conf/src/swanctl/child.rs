@@ -64,8 +64,8 @@ fn mode(fields: &mut Fields<'_>) -> (Mode, Option<Shunt>) {
     let words = [
         ("tunnel", Ok((Mode::Tunnel, None))),
         ("transport", Ok((Mode::Transport, None))),
-        ("pass", Err("shunt policies need the kernel data plane")),
-        ("drop", Err("shunt policies need the kernel data plane")),
+        ("pass", Ok((Mode::Tunnel, Some(Shunt::Pass)))),
+        ("drop", Ok((Mode::Tunnel, Some(Shunt::Drop)))),
         ("transport_proxy", Err("transport proxy mode belongs to Mobile IPv6")),
         ("beet", Err("BEET mode was never standardised")),
         ("iptfs", Err("IP-TFS (RFC 9347) is not supported yet")),

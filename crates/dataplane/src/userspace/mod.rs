@@ -5,10 +5,16 @@
 //! buffers.
 
 mod mtu;
+mod outer;
 mod policy;
 mod queue;
+mod receiving;
 mod routes;
 mod sa;
+mod sending;
+mod shunts;
+mod toobig;
+mod transport;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -19,9 +25,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use adit_ipsec::{ChildSa, Mode, SaKeys, TrapPolicy, Usage};
+use adit_ipsec::{ChildSa, ShuntPolicy, TrapPolicy, Usage};
 use adit_linux::poll::{Poller, Waker};
-use adit_linux::raw::EspSocket;
+use adit_linux::raw::{EspSocket, HeaderSocket};
+use adit_linux::route::Netlink;
 use adit_linux::tun::Tun;
 use adit_linux::udp::UdpSocket;
 
@@ -31,8 +38,13 @@ pub use worker::IkeSink;
 use self::policy::{Target, Trap};
 use self::routes::{Needs, Owner, RouteBook};
 use self::sa::Sa;
+use self::shunts::Shunts;
 use self::worker::{CounterCells, Shared, Tables, Worker};
 use crate::{Counters, Dataplane, DataplaneEvents, InstallError, Limits};
+
+/// Firewall mark of the daemon's own packets unless another is configured: where the tunnel is for the peer itself, a
+/// rule in front of the one for the routing table keeps packets with it out of the tunnel.
+pub const MARK: u32 = 220;
 
 /// How the userspace data plane fits into the host.
 #[derive(Debug, Clone)]
@@ -52,7 +64,8 @@ pub struct UserspaceConfig {
     /// Restricts the rule (`charon.plugins.kernel-netlink.fwmark`, there written `!0x42`); with one, sockets must
     /// carry the mark that keeps them out of the tunnel, and no `throw` routes are made.
     pub fwmark: Option<Fwmark>,
-    /// Mark of the raw ESP sockets (`charon.plugins.socket-default.fwmark`).
+    /// Mark of the raw ESP sockets, and of the IKE sockets that others have opened
+    /// (`charon.plugins.socket-default.fwmark`).
     pub socket_mark: Option<u32>,
     /// Whether to open raw sockets for ESP without UDP encapsulation.
     pub raw_esp: bool,
@@ -68,7 +81,7 @@ impl Default for UserspaceConfig {
             install_virtual_ip: true,
             mtu: None,
             fwmark: None,
-            socket_mark: None,
+            socket_mark: Some(MARK),
             raw_esp: true,
         }
     }
@@ -82,7 +95,7 @@ struct Child {
     replaces: Option<u32>,
     sending: bool,
     /// Its algorithms, for what they add to a packet; no keys.
-    suite: SaKeys,
+    sizes: mtu::Sizes,
 }
 
 /// The userspace data plane.
@@ -93,6 +106,7 @@ pub struct Userspace {
     book: RouteBook,
     children: BTreeMap<u32, Child>,
     traps: BTreeMap<u32, Arc<Trap>>,
+    shunts: Shunts,
     ifindex: u32,
     mtu: u32,
     raw_v4: bool,
@@ -134,8 +148,8 @@ impl Userspace {
     ) -> io::Result<Self> {
         let tun = Tun::open(&config.tun_name)?;
         let ifindex = tun.index();
-        let mut book =
-            RouteBook::start(config.table, config.table_prio, config.fwmark, config.install_routes, ifindex)?;
+        let mut book = RouteBook::start(&config, ifindex)?;
+        let shunts = Shunts::start(&config.tun_name);
         let started = Self::start(&config, tun, &mut book, nat_t_sockets, ike_sink, events);
         match started {
             Ok((shared, worker, raw)) => Ok(Self {
@@ -146,6 +160,7 @@ impl Userspace {
                 book,
                 children: BTreeMap::new(),
                 traps: BTreeMap::new(),
+                shunts,
                 ifindex,
                 raw_v4: raw.contains(&true),
                 raw_v6: raw.contains(&false),
@@ -180,6 +195,7 @@ impl Userspace {
                 [true, false].into_iter().filter_map(|v4| EspSocket::open(v4, config.socket_mark).ok()),
             );
         }
+        let whole = if config.raw_esp { HeaderSocket::open(config.socket_mark).ok() } else { None };
         let families = raw.iter().map(EspSocket::is_v4).collect();
         let shared = Arc::new(Shared {
             tables: RwLock::new(Tables::default()),
@@ -189,10 +205,12 @@ impl Userspace {
             flush: AtomicBool::new(false),
             start: Instant::now(),
         });
-        let worker =
-            Worker { shared: shared.clone(), tun, udp, raw, ike_sink, events, poller: Poller::new()? };
+        let poller = Poller::new()?;
+        let worker = Worker { shared: shared.clone(), tun, udp, raw, whole, ike_sink, events, poller };
         worker.register()?;
-        let thread = std::thread::Builder::new().name("adit-esp".to_owned()).spawn(move || worker.run())?;
+        let netlink = Netlink::new()?.marked(config.socket_mark);
+        let work = move || worker.run(netlink);
+        let thread = std::thread::Builder::new().name("adit-esp".to_owned()).spawn(work)?;
         Ok((shared, thread, families))
     }
 
@@ -212,19 +230,17 @@ impl Userspace {
         self.shared.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lowers the device's MTU if the path of an SA needs it. It is never raised while SAs are up: hosts behind
-    /// us would have to find out the smaller one again.
-    fn fit_mtu(&mut self, remote: IpAddr, suite: &SaKeys) {
-        if self.config.mtu.is_some() {
-            return;
-        }
+    /// Tells an SA the MTU of its path, and lowers the device's if that needs it. It is never raised while SAs are up: hosts
+    /// behind us would have to find out the smaller one again.
+    fn fit_mtu(&mut self, remote: IpAddr, sizes: mtu::Sizes, sa: &Sa) {
         let Ok(way) = self.book.netlink.way_to_marked(remote, self.config.socket_mark) else {
             return;
         };
-        if way.mtu == 0 {
+        sa.set_path_mtu(way.mtu);
+        if way.mtu == 0 || self.config.mtu.is_some() {
             return;
         }
-        let fits = mtu::inner(way.mtu, remote.is_ipv6(), suite).max(mtu::LEAST);
+        let fits = sizes.inner(way.mtu, remote.is_ipv6()).max(mtu::LEAST);
         if fits < self.mtu && self.book.netlink.set_mtu(self.ifindex, fits).is_ok() {
             self.mtu = fits;
         }
@@ -275,12 +291,6 @@ impl Dataplane for Userspace {
         if self.worker.is_none() {
             return Err(InstallError::new("the data plane has been shut down"));
         }
-        if child.mode != Mode::Tunnel {
-            return Err(InstallError::new(format!(
-                "CHILD_SA {} asks for transport mode; the userspace data plane serves tunnel mode only",
-                child.name
-            )));
-        }
         self.check_path(&child.name, child.remote, child.udp_encap)?;
         if self.children.contains_key(&child.id) {
             return Err(InstallError::new(format!("a CHILD_SA with id {} is installed already", child.id)));
@@ -301,11 +311,10 @@ impl Dataplane for Userspace {
                 peer: Some(child.remote.ip()),
             },
         )?;
-        let (encr_key, integ_key) = Default::default();
-        let suite = SaKeys { encr_key, integ_key, ..child.keys_out };
-        self.fit_mtu(child.remote.ip(), &suite);
+        let sizes = mtu::Sizes::of(&child.keys_out);
+        self.fit_mtu(child.remote.ip(), sizes, &sa);
         self.tables().inbound.insert(child.spi_in, sa.clone());
-        let entry = Child { sa, spi_in: child.spi_in, replaces: child.replaces, sending: false, suite };
+        let entry = Child { sa, spi_in: child.spi_in, replaces: child.replaces, sending: false, sizes };
         self.children.insert(child.id, entry);
         if child.outbound_ready {
             self.start_sending(child.id);
@@ -323,8 +332,8 @@ impl Dataplane for Userspace {
         // failure is to let the peer's silence be noticed.
         let _ = self.book.move_peer(Owner::Child(id), remote.ip());
         child.sa.set_path(local, remote, udp_encap);
-        let suite = child.suite.clone();
-        self.fit_mtu(remote.ip(), &suite);
+        let (sizes, sa) = (child.sizes, Arc::clone(&child.sa));
+        self.fit_mtu(remote.ip(), sizes, &sa);
     }
 
     fn skip_sequence(&mut self, id: u32, by: u64) {
@@ -389,6 +398,17 @@ impl Dataplane for Userspace {
         self.book.remove(Owner::Trap(id));
     }
 
+    fn add_shunt(&mut self, policy: ShuntPolicy) -> Result<(), InstallError> {
+        if self.worker.is_none() {
+            return Err(InstallError::new("the data plane has been shut down"));
+        }
+        self.shunts.add(&mut self.book, policy)
+    }
+
+    fn remove_shunt(&mut self, id: u32) {
+        self.shunts.remove(&mut self.book, id);
+    }
+
     fn add_virtual_ip(&mut self, address: IpAddr) -> Result<(), InstallError> {
         if self.config.install_virtual_ip {
             self.book.add_vip(address)?;
@@ -412,6 +432,7 @@ impl Dataplane for Userspace {
         let Some(worker) = self.worker.take() else { return };
         // Routes before the device: routing daemons see them withdrawn one by one, and what is not bound to the
         // device must go anyway.
+        self.shunts.clear(&mut self.book);
         self.book.clear();
         self.shared.stop.store(true, Relaxed);
         self.shared.waker.wake();

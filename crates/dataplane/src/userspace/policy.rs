@@ -57,7 +57,7 @@ impl Target {
 }
 
 /// Orders the entries of one prefix; the smallest wins.
-type Rank = (bool, u16, u32, bool, Reverse<u64>);
+type Rank = (bool, u32, u32, bool, Reverse<u64>);
 
 #[derive(Debug)]
 struct Entry {
@@ -119,9 +119,12 @@ fn rank(remote: &Selector, target: &Target, serial: u64) -> Rank {
         })
         .max()
         .unwrap_or(0);
+    // A protocol or ports on either side narrow the traffic.
+    let sides = || target.local_ts().iter().filter(|s| s.is_v4() == remote.is_v4());
+    let ports = |s: &Selector| u32::from(s.end_port().saturating_sub(s.start_port()));
     (
-        remote.protocol() == 0,
-        remote.end_port().saturating_sub(remote.start_port()),
+        remote.protocol() == 0 && sides().any(|s| s.protocol() == 0),
+        ports(remote) + sides().map(ports).max().unwrap_or(0),
         local,
         matches!(target, Target::Trap(_)),
         Reverse(serial),

@@ -5,7 +5,9 @@
 //!
 //! Where a prefix also covers the peer's own outer address (a full tunnel), the encrypted packets would be routed
 //! into the tunnel again. A `throw` route for that address sends their lookup on to table main; it is marked with
-//! a routing protocol number of our own. With a firewall mark configured the rule itself exempts our sockets and
+//! a routing protocol number of our own. Where a tunnel is for the peer's address itself (transport mode, host to host),
+//! the packets for it must go both ways: into the tunnel, and sealed to the peer. Then a rule in front of ours lets what
+//! our sockets send, known by its firewall mark, go around the table. With a firewall mark configured the rule itself exempts our sockets and
 //! no `throw` routes are made. As with strongSwan, a full tunnel also takes local subnets that only table main
 //! knows, since rule 220 is asked first; exempt them with a passthrough route in table 220 if that is not wanted.
 
@@ -14,8 +16,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use adit_ipsec::Selector;
-use adit_linux::route::{Fwmark, Netlink, Route, Rule};
+use adit_linux::route::{Detour, Fwmark, Netlink, Route, Rule, Traffic};
 
+use super::UserspaceConfig;
 use super::policy::{MAX_PREFIXES, prefixes};
 use crate::InstallError;
 
@@ -40,6 +43,8 @@ pub(super) struct Needs {
 struct Held {
     needs: Needs,
     dests: Vec<(IpAddr, u8)>,
+    /// It needs our sockets' packets to go around the table.
+    detour: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +74,10 @@ pub(super) struct RouteBook {
     peers: BTreeMap<IpAddr, Peer>,
     vips: BTreeMap<IpAddr, u32>,
     rules: Vec<Rule>,
+    /// Mark of our own sockets.
+    mark: Option<u32>,
+    /// Detours that are installed, with their users.
+    detours: Vec<(Detour, u32)>,
 }
 
 impl RouteBook {
@@ -77,25 +86,22 @@ impl RouteBook {
     ///
     /// Removes what a killed predecessor left: the rule in any number of copies, `throw` routes that carry our
     /// mark, routes through and addresses of a device that had been persistent. Then adds the rules.
-    pub(super) fn start(
-        table: u32,
-        priority: u32,
-        fwmark: Option<Fwmark>,
-        enabled: bool,
-        ifindex: u32,
-    ) -> io::Result<Self> {
+    pub(super) fn start(config: &UserspaceConfig, ifindex: u32) -> io::Result<Self> {
+        let table = config.table;
         let mut book = Self {
             netlink: Netlink::new()?,
             table,
-            priority,
-            fwmark,
-            enabled,
+            priority: config.table_prio,
+            fwmark: config.fwmark,
+            enabled: config.install_routes,
             ifindex,
             owners: BTreeMap::new(),
             dests: BTreeMap::new(),
             peers: BTreeMap::new(),
             vips: BTreeMap::new(),
             rules: Vec::new(),
+            mark: config.socket_mark,
+            detours: Vec::new(),
         };
         for address in book.netlink.addresses()? {
             if address.ifindex == ifindex {
@@ -104,6 +110,7 @@ impl RouteBook {
         }
         if table != 0 {
             book.netlink.flush_table(table, Some(ifindex))?;
+            book.netlink.flush_detours()?;
             for rule in book.netlink.rules()? {
                 if rule == book.rule(rule.v4) {
                     book.netlink.del_rule(&rule)?;
@@ -147,6 +154,7 @@ impl RouteBook {
         }
         // A family without a local selector has no traffic to route.
         dests.retain(|(a, _)| needs.local_ts.iter().any(|s| s.is_v4() == a.is_ipv4()));
+        let mut detour = false;
         if self.fwmark.is_none() {
             let clash = dests
                 .iter()
@@ -154,7 +162,8 @@ impl RouteBook {
             let clash = clash
                 .map(|(a, _)| *a)
                 .or_else(|| needs.peer.filter(|p| self.dests.contains_key(&(*p, full(*p)))));
-            if let Some(address) = clash {
+            detour = clash.is_some() && self.mark.is_some() && self.can_detour();
+            if let Some(address) = clash.filter(|_| !detour) {
                 return Err(InstallError::new(format!(
                     "a route for {}'s traffic selector {address}/{} would also catch the IKE and ESP packets sent to \
                      {address}; set a fwmark for the sockets, or choose other selectors",
@@ -164,21 +173,24 @@ impl RouteBook {
             }
         }
         let peer = needs.peer;
-        self.owners.insert(owner, Held { needs, dests: dests.clone() });
+        self.owners.insert(owner, Held { needs, dests: dests.clone(), detour });
         for dest in &dests {
             self.dests.entry(*dest).or_default().users.push(owner);
         }
         if let Some(peer) = peer {
             self.peers.entry(peer).or_default().users += 1;
         }
-        let result = self.apply(&dests, peer);
+        let result = self.apply(&dests, peer, detour);
         if result.is_err() {
             self.remove(owner);
         }
         result.map_err(InstallError::from)
     }
 
-    fn apply(&mut self, dests: &[(IpAddr, u8)], peer: Option<IpAddr>) -> io::Result<()> {
+    fn apply(&mut self, dests: &[(IpAddr, u8)], peer: Option<IpAddr>, detour: bool) -> io::Result<()> {
+        if detour {
+            self.detour_own()?;
+        }
         // Throw routes first: not one packet may be routed in a circle.
         if let Some(peer) = peer {
             self.throw(peer)?;
@@ -269,6 +281,80 @@ impl RouteBook {
         if let Some(peer) = held.needs.peer {
             self.release_peer(peer);
         }
+        if held.detour {
+            self.release_own();
+        }
+    }
+
+    /// Whether there is room for a rule in front of ours.
+    pub(super) const fn can_detour(&self) -> bool {
+        self.table != 0 && self.priority > 1 && self.priority < u32::MAX
+    }
+
+    /// Whether our table catches anything that could need a detour.
+    pub(super) const fn routes_anything(&self) -> bool {
+        self.table != 0 && self.enabled
+    }
+
+    /// Lets what our sockets send go around the table.
+    fn detour_own(&mut self) -> io::Result<()> {
+        let traffic = Traffic { mark: self.mark, ..Traffic::default() };
+        self.add_detour(true, traffic)?;
+        // A kernel without IPv6 has no IPv6 rules.
+        let _ = self.add_detour(false, traffic);
+        Ok(())
+    }
+
+    fn release_own(&mut self) {
+        let traffic = Traffic { mark: self.mark, ..Traffic::default() };
+        self.remove_detour(true, traffic);
+        self.remove_detour(false, traffic);
+    }
+
+    /// The two rules of a detour: the way, and the place behind our rule that it leads to.
+    fn detour(&self, v4: bool, traffic: Traffic) -> [Detour; 2] {
+        let (before, behind) = (self.priority.saturating_sub(1), self.priority.saturating_add(1));
+        [
+            Detour { v4, priority: behind, to: None },
+            Detour { v4, priority: before, to: Some((traffic, behind)) },
+        ]
+    }
+
+    /// Lets traffic go around the table, or counts one more user of that.
+    pub(super) fn add_detour(&mut self, v4: bool, traffic: Traffic) -> io::Result<()> {
+        let rules = self.detour(v4, traffic);
+        for (at, rule) in rules.iter().enumerate() {
+            match self.detours.iter_mut().find(|(other, _)| other == rule) {
+                Some((_, users)) => *users += 1,
+                None => match self.netlink.add_detour(rule) {
+                    Ok(()) => self.detours.push((*rule, 1)),
+                    Err(error) => {
+                        rules.iter().take(at).for_each(|rule| self.release_rule(rule));
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back one use of a detour.
+    pub(super) fn remove_detour(&mut self, v4: bool, traffic: Traffic) {
+        for rule in self.detour(v4, traffic).iter().rev() {
+            self.release_rule(rule);
+        }
+    }
+
+    fn release_rule(&mut self, rule: &Detour) {
+        let Some(at) = self.detours.iter().position(|(other, _)| other == rule) else { return };
+        let last = self.detours.get_mut(at).is_none_or(|(_, users)| {
+            *users -= 1;
+            *users == 0
+        });
+        if last {
+            let _ = self.netlink.del_detour(rule);
+            self.detours.remove(at);
+        }
     }
 
     fn release_peer(&mut self, peer: IpAddr) {
@@ -353,6 +439,9 @@ impl RouteBook {
         }
         for (address, _) in std::mem::take(&mut self.vips) {
             let _ = self.netlink.del_address(self.ifindex, address, full(address));
+        }
+        for (rule, _) in std::mem::take(&mut self.detours).iter().rev() {
+            let _ = self.netlink.del_detour(rule);
         }
         for rule in std::mem::take(&mut self.rules) {
             let _ = self.netlink.del_rule(&rule);

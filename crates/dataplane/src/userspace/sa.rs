@@ -1,15 +1,19 @@
 //! One CHILD_SA as the worker uses it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use adit_esp::{Inbound, Outbound};
-use adit_ipsec::{ChildSa, Selector, Usage};
+use adit_ipsec::{ChildSa, HeaderRules, Mode, Selector, Usage};
 
+use super::mtu::Sizes;
 use crate::state::Meter;
 use crate::{InstallError, Limits};
+
+/// A path's MTU is asked for again after this many milliseconds: ICMP may have told the kernel of a smaller one.
+const MTU_VALID_MS: u64 = 10_000;
 
 /// The outer addresses of an SA.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +31,15 @@ pub(super) struct Sa {
     pub(super) id: u32,
     pub(super) local_ts: Vec<Selector>,
     pub(super) remote_ts: Vec<Selector>,
+    pub(super) mode: Mode,
+    pub(super) headers: HeaderRules,
+    /// Inner packets are padded to this size, [`u16::MAX`] = as many as fit; 0 = not at all.
+    pub(super) tfc_padding: u16,
+    sizes: Sizes,
+    /// Largest packet of the path; 0 = not known.
+    path_mtu: AtomicU32,
+    /// When it was asked for, in milliseconds since the start, plus one.
+    mtu_asked: AtomicU64,
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
     path: RwLock<Path>,
@@ -62,6 +75,12 @@ impl Sa {
             id: child.id,
             local_ts: child.local_ts.clone(),
             remote_ts: child.remote_ts.clone(),
+            mode: child.mode,
+            headers: child.headers,
+            tfc_padding: child.tfc_padding,
+            sizes: Sizes::of(&child.keys_out),
+            path_mtu: AtomicU32::new(0),
+            mtu_asked: AtomicU64::new(0),
             outbound: Outbound::new(child.spi_out, &child.keys_out, child.esn).map_err(failed)?,
             inbound: Inbound::new(child.spi_in, &child.keys_in, child.esn, child.replay_window)
                 .map_err(failed)?,
@@ -86,6 +105,35 @@ impl Sa {
     pub(super) fn set_path(&self, local: SocketAddr, remote: SocketAddr, udp_encap: bool) {
         *self.path.write().unwrap_or_else(PoisonError::into_inner) =
             Path { local, remote, udp_encap, reported: None };
+        self.mtu_asked.store(0, Relaxed);
+        self.path_mtu.store(0, Relaxed);
+    }
+
+    /// Whether the path's MTU is to be asked for; true once per period.
+    pub(super) fn mtu_due(&self, now_ms: u64) -> bool {
+        let asked = self.mtu_asked.load(Relaxed);
+        let due = asked == 0 || now_ms >= asked + MTU_VALID_MS;
+        if due {
+            self.mtu_asked.store(now_ms + 1, Relaxed);
+        }
+        due
+    }
+
+    /// The path's MTU; 0 = not known.
+    pub(super) fn path_mtu(&self) -> u32 {
+        self.path_mtu.load(Relaxed)
+    }
+
+    pub(super) fn set_path_mtu(&self, mtu: u32) {
+        self.path_mtu.store(mtu, Relaxed);
+    }
+
+    /// Largest payload that fits the path.
+    pub(super) fn largest_payload(&self, outer_v6: bool) -> u32 {
+        match self.path_mtu() {
+            0 => super::mtu::DEFAULT,
+            mtu => self.sizes.inner(mtu, outer_v6),
+        }
     }
 
     /// Whether a packet from `remote` with this number is the first from a new address.

@@ -1,37 +1,35 @@
 //! The thread that carries packets: TUN to ESP and ESP to TUN, in bounded turns, both sides in alternation.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use adit_crypto::SystemRandom;
-use adit_esp::EspError;
-use adit_ipsec::{PacketInfo, parse_packet};
-use adit_linux::poll::{Poller, Waker, wait_writable};
-use adit_linux::raw::EspSocket;
+use adit_ipsec::parse_packet;
+use adit_linux::poll::{Poller, Waker};
+use adit_linux::raw::{EspSocket, HeaderSocket};
+use adit_linux::route::Netlink;
 use adit_linux::tun::Tun;
 use adit_linux::udp::UdpSocket;
 
 use super::policy::{Policies, Target};
 use super::queue::Queue;
+use super::receiving::Came;
 use super::sa::Sa;
-use crate::state::millis_since;
 use crate::{Counters, Datagram, DataplaneEvent, DataplaneEvents};
 
 /// Packets taken from one descriptor before the others have their turn.
 const BATCH: usize = 32;
 /// Largest datagram, and room for it.
 const BUFFER: usize = 65_535;
-/// How long a full socket may hold up the worker before a packet is dropped.
-const SEND_PATIENCE: Duration = Duration::from_millis(5);
 /// How often old packets are looked for among the waiting.
 const QUEUE_TICK: Duration = Duration::from_secs(1);
 /// Events about unauthenticated or refused packets, per second and data plane.
 const HINTS_PER_SECOND: u32 = 10;
-/// With less than this fraction of the sequence numbers left it is time to rekey (RFC 4303 §3.3.3): 1/16.
-const SEQUENCE_LEFT_SHIFT: u32 = 4;
+/// ICMP errors to the inside, per second (RFC 1812 §4.3.2.8).
+const ERRORS_PER_SECOND: u32 = 100;
 
 const TOKEN_WAKER: u64 = 0;
 const TOKEN_TUN: u64 = 1;
@@ -52,17 +50,21 @@ pub type IkeSink = Box<dyn Fn(Datagram) + Send>;
 /// [`Counters`] while they count.
 #[derive(Debug, Default)]
 pub(super) struct CounterCells {
-    sent: AtomicU64,
-    received: AtomicU64,
-    no_policy: AtomicU64,
-    queue_full: AtomicU64,
-    malformed: AtomicU64,
-    seal_failed: AtomicU64,
-    send_failed: AtomicU64,
-    unknown_spi: AtomicU64,
-    open_failed: AtomicU64,
-    selector_mismatch: AtomicU64,
-    deliver_failed: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) no_policy: AtomicU64,
+    pub(super) queue_full: AtomicU64,
+    pub(super) malformed: AtomicU64,
+    pub(super) seal_failed: AtomicU64,
+    pub(super) send_failed: AtomicU64,
+    pub(super) too_big: AtomicU64,
+    pub(super) not_whole: AtomicU64,
+    pub(super) congested: AtomicU64,
+    pub(super) dummies: AtomicU64,
+    pub(super) unknown_spi: AtomicU64,
+    pub(super) open_failed: AtomicU64,
+    pub(super) selector_mismatch: AtomicU64,
+    pub(super) deliver_failed: AtomicU64,
 }
 
 impl CounterCells {
@@ -75,6 +77,10 @@ impl CounterCells {
             malformed: self.malformed.load(Relaxed),
             seal_failed: self.seal_failed.load(Relaxed),
             send_failed: self.send_failed.load(Relaxed),
+            too_big: self.too_big.load(Relaxed),
+            not_whole: self.not_whole.load(Relaxed),
+            congested: self.congested.load(Relaxed),
+            dummies: self.dummies.load(Relaxed),
             unknown_spi: self.unknown_spi.load(Relaxed),
             open_failed: self.open_failed.load(Relaxed),
             selector_mismatch: self.selector_mismatch.load(Relaxed),
@@ -83,7 +89,7 @@ impl CounterCells {
     }
 }
 
-fn bump(counter: &AtomicU64) {
+pub(super) fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
@@ -104,32 +110,42 @@ pub(super) struct Worker {
     pub(super) tun: Tun,
     pub(super) udp: Vec<Arc<UdpSocket>>,
     pub(super) raw: Vec<EspSocket>,
+    /// For IPv4 packets with DF.
+    pub(super) whole: Option<HeaderSocket>,
     pub(super) ike_sink: IkeSink,
     pub(super) events: DataplaneEvents,
     pub(super) poller: Poller,
 }
 
 /// What changes while a worker runs.
-struct Running {
+pub(super) struct Running {
     queue: Queue,
     /// When the queue was last freed of old packets.
     expired: Instant,
-    random: SystemRandom,
-    /// The ESP packet being made.
-    out: Vec<u8>,
-    hints: Hints,
+    pub(super) random: SystemRandom,
+    /// The packet being made.
+    pub(super) out: Vec<u8>,
+    pub(super) hints: Limiter,
+    /// For ICMP errors to the inside.
+    pub(super) errors: Limiter,
+    pub(super) netlink: Netlink,
 }
 
-/// Limits events that strangers can cause.
-struct Hints {
+/// Limits what strangers can cause, by the second.
+pub(super) struct Limiter {
     since: Instant,
     left: u32,
+    per_second: u32,
 }
 
-impl Hints {
-    fn allow(&mut self) -> bool {
+impl Limiter {
+    fn new(per_second: u32) -> Self {
+        Self { since: Instant::now(), left: per_second, per_second }
+    }
+
+    pub(super) fn allow(&mut self) -> bool {
         if self.since.elapsed() >= Duration::from_secs(1) {
-            *self = Self { since: Instant::now(), left: HINTS_PER_SECOND };
+            *self = Self::new(self.per_second);
         }
         let allowed = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -151,8 +167,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Carries packets until told to stop.
-    pub(super) fn run(self) {
+    /// Carries packets until told to stop; `netlink` is asked for the MTU of paths.
+    pub(super) fn run(self, netlink: Netlink) {
         let mut buffer = vec![0; BUFFER];
         let mut ready = Vec::new();
         let mut running = Running {
@@ -160,7 +176,9 @@ impl Worker {
             expired: Instant::now(),
             random: SystemRandom,
             out: Vec::with_capacity(BUFFER),
-            hints: Hints { since: Instant::now(), left: HINTS_PER_SECOND },
+            hints: Limiter::new(HINTS_PER_SECOND),
+            errors: Limiter::new(ERRORS_PER_SECOND),
+            netlink,
         };
         while !self.shared.stop.load(Relaxed) {
             let timeout = (!running.queue.is_empty()).then_some(QUEUE_TICK);
@@ -245,66 +263,6 @@ impl Worker {
         running.queue = queue;
     }
 
-    fn seal_and_send(&self, running: &mut Running, sa: &Sa, info: &PacketInfo, packet: &[u8]) {
-        let counters = &self.shared.counters;
-        if sa.is_spent() {
-            return bump(&counters.seal_failed);
-        }
-        let next_header = if info.dst.is_ipv4() { 4 } else { 41 };
-        running.out.clear();
-        match sa.outbound.seal(next_header, packet, &mut running.random, &mut running.out) {
-            Ok(sequence) => {
-                let last = sa.outbound.last_sequence();
-                if last - sequence.min(last) < last >> SEQUENCE_LEFT_SHIFT && sa.nearly_spent() {
-                    (self.events)(DataplaneEvent::Expired { id: sa.id, hard: false });
-                }
-            }
-            Err(EspError::SequenceExhausted) => {
-                // RFC 4303 §3.3.3: the sequence number must never cycle.
-                if sa.spend() {
-                    (self.events)(DataplaneEvent::Expired { id: sa.id, hard: true });
-                }
-                return bump(&counters.seal_failed);
-            }
-            Err(_) => return bump(&counters.seal_failed),
-        }
-        // Counted before it is out: whoever has seen the packet finds it counted.
-        bump(&counters.sent);
-        sa.sent.count(packet.len(), millis_since(self.shared.start));
-        let path = sa.path();
-        let sent = if path.udp_encap {
-            self.send_udp(path.local, path.remote, &running.out)
-        } else {
-            self.send_raw(path.local.ip(), path.remote.ip(), &running.out)
-        };
-        if sent.is_err() {
-            bump(&counters.send_failed);
-        }
-        if let Some(hard) = sa.limit_reached(&sa.sent) {
-            (self.events)(DataplaneEvent::Expired { id: sa.id, hard });
-        }
-    }
-
-    fn send_udp(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let fits = |s: &&Arc<UdpSocket>| s.local_addr().is_ipv4() == remote.is_ipv4();
-        let socket = self
-            .udp
-            .iter()
-            .find(|s| fits(s) && s.local_addr().port() == local.port())
-            .or_else(|| self.udp.iter().find(fits))
-            .ok_or_else(|| io::Error::from(ErrorKind::AddrNotAvailable))?;
-        retry(&**socket, || socket.send(Some(local.ip()), remote, bytes))
-    }
-
-    fn send_raw(&self, local: IpAddr, remote: IpAddr, bytes: &[u8]) -> io::Result<()> {
-        let socket = self
-            .raw
-            .iter()
-            .find(|s| s.is_v4() == remote.is_ipv4())
-            .ok_or_else(|| io::Error::from(ErrorKind::AddrNotAvailable))?;
-        retry(socket, || socket.send(Some(local), remote, bytes))
-    }
-
     fn drain_udp(&self, running: &mut Running, buffer: &mut [u8], index: u64) {
         let Some(socket) = usize::try_from(index).ok().and_then(|i| self.udp.get(i)) else { return };
         let tables = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner);
@@ -320,7 +278,9 @@ impl Worker {
                 let bytes = message.to_vec();
                 (self.ike_sink)(Datagram { local: meta.local, remote: meta.remote, bytes });
             } else if !adit_esp::is_nat_keepalive(datagram) {
-                self.inbound(running, &tables, datagram, meta.remote, true);
+                let came =
+                    Came { local: meta.local.ip(), remote: meta.remote, fields: meta.fields, encap: true };
+                self.inbound(running, &tables, datagram, came);
             }
         }
     }
@@ -335,77 +295,9 @@ impl Worker {
                 Err(_) => continue,
             };
             let Some(packet) = buffer.get_mut(meta.packet) else { continue };
-            self.inbound(running, &tables, packet, SocketAddr::new(meta.remote, 0), false);
+            let remote = SocketAddr::new(meta.remote, 0);
+            let came = Came { local: meta.local, remote, fields: meta.fields, encap: false };
+            self.inbound(running, &tables, packet, came);
         }
-    }
-
-    fn inbound(
-        &self,
-        running: &mut Running,
-        tables: &Tables,
-        packet: &mut [u8],
-        remote: SocketAddr,
-        encap: bool,
-    ) {
-        let counters = &self.shared.counters;
-        let Some(spi) = adit_esp::spi_of(packet) else { return bump(&counters.open_failed) };
-        let Some(sa) = tables.inbound.get(&spi) else {
-            bump(&counters.unknown_spi);
-            if running.hints.allow() {
-                (self.events)(DataplaneEvent::SpiUnknown { spi, remote });
-            }
-            return;
-        };
-        let Ok(opened) = sa.inbound.open(packet) else { return bump(&counters.open_failed) };
-        // From here on the packet is authentic: its outer source is worth something (RFC 7296 §2.23), unless a later
-        // packet has overtaken it.
-        if encap && sa.remapped(remote, opened.sequence) {
-            (self.events)(DataplaneEvent::Remapped { id: sa.id, remote });
-        }
-        let expected = match opened.next_header {
-            4 => 4,
-            41 => 6,
-            59 => return, // RFC 4303 §2.6: a dummy packet.
-            _ => return bump(&counters.selector_mismatch),
-        };
-        let payload: &[u8] = opened.payload;
-        let info = match parse_packet(payload) {
-            Some(info) if payload.first().is_some_and(|b| b >> 4 == expected) => info,
-            _ => return bump(&counters.selector_mismatch),
-        };
-        // RFC 4301 §5.2 step 4: what comes in must be what this very SA was negotiated for.
-        let from = sa.remote_ts.iter().any(|s| s.matches(info.src, info.protocol, info.src_port));
-        let to = sa.local_ts.iter().any(|s| s.matches(info.dst, info.protocol, info.dst_port));
-        if !from || !to {
-            bump(&counters.selector_mismatch);
-            if running.hints.allow() {
-                (self.events)(DataplaneEvent::SelectorMismatch { id: sa.id, packet: info });
-            }
-            return;
-        }
-        if sa.is_spent() {
-            return bump(&counters.open_failed);
-        }
-        // RFC 4303 §2.7: bytes after the inner packet's own length are padding.
-        let Some(inner) = payload.get(..info.total_len) else { return bump(&counters.selector_mismatch) };
-        bump(&counters.received);
-        sa.received.count(inner.len(), millis_since(self.shared.start));
-        if self.tun.send(inner).is_err() {
-            bump(&counters.deliver_failed);
-        }
-        if let Some(hard) = sa.limit_reached(&sa.received) {
-            (self.events)(DataplaneEvent::Expired { id: sa.id, hard });
-        }
-    }
-}
-
-/// Sends, and once more after a bounded wait if the socket was full.
-fn retry(fd: impl std::os::fd::AsFd, send: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    match send() {
-        Err(e) if e.kind() == ErrorKind::WouldBlock => {
-            wait_writable(fd, SEND_PATIENCE)?;
-            send()
-        }
-        other => other,
     }
 }

@@ -103,7 +103,7 @@ impl Host {
             .namespace
             .run(|| {
                 let sockets = ["0.0.0.0:4500", "[::]:4500"]
-                    .map(|a| Arc::new(UdpSocket::bind(a.parse().unwrap(), None).unwrap()))
+                    .map(|a| Arc::new(UdpSocket::bind(a.parse().unwrap(), config.socket_mark).unwrap()))
                     .to_vec();
                 let plane = Userspace::new(
                     config,
@@ -184,6 +184,12 @@ pub(crate) fn keys(spi: u32) -> SaKeys {
 
 /// The SA of `here` towards `there`; `series` makes SPIs and id. Both inner networks of both families.
 pub(crate) fn sa(here: &Host, there: &Host, series: u32) -> ChildSa {
+    sa_of(here.n, there.n, series)
+}
+
+/// The same by the hosts' numbers.
+pub(crate) fn sa_of(here: u8, there: u8, series: u32) -> ChildSa {
+    let outer = |n: u8| address(format!("192.0.2.{n}"));
     let spi = |n: u8| 0x1000 * u32::from(n) + series;
     let networks = |n: u8| vec![net(format!("10.{n}.0.0/16")), net(format!("fd00:{n}::/64"))];
     ChildSa {
@@ -192,14 +198,14 @@ pub(crate) fn sa(here: &Host, there: &Host, series: u32) -> ChildSa {
         name: "net".into(),
         ike_name: "lab".into(),
         mode: Mode::Tunnel,
-        spi_in: spi(here.n),
-        spi_out: spi(there.n),
-        keys_in: keys(spi(here.n)),
-        keys_out: keys(spi(there.n)),
-        local_ts: networks(here.n),
-        remote_ts: networks(there.n),
-        local: SocketAddr::new(here.outer(), 4500),
-        remote: SocketAddr::new(there.outer(), 4500),
+        spi_in: spi(here),
+        spi_out: spi(there),
+        keys_in: keys(spi(here)),
+        keys_out: keys(spi(there)),
+        local_ts: networks(here),
+        remote_ts: networks(there),
+        local: SocketAddr::new(outer(here), 4500),
+        remote: SocketAddr::new(outer(there), 4500),
         udp_encap: true,
         esn: true,
         replay_window: 64,
@@ -209,6 +215,15 @@ pub(crate) fn sa(here: &Host, there: &Host, series: u32) -> ChildSa {
         outbound_ready: true,
         replaces: None,
     }
+}
+
+/// Installs the same SA at both ends, changed for each by `change`.
+pub(crate) fn both(a: &mut Host, b: &mut Host, change: impl Fn(&mut ChildSa)) {
+    let (mut one, mut two) = (sa(a, b, 1), sa(b, a, 1));
+    change(&mut one);
+    change(&mut two);
+    a.plane().install(one).unwrap();
+    b.plane().install(two).unwrap();
 }
 
 /// Sends `text` from `from` to `to` and expects it.

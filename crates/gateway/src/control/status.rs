@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use adit_conf::swanctl::Connection;
 use adit_vici::{EventSink, Message};
 
-use super::{Daemon, FailureNote, IkeSaSnapshot, RetrySnapshot, SaFilter, each_sa};
+use super::{Daemon, FailureNote, IkeSaSnapshot, PolicySnapshot, RetrySnapshot, SaFilter, each_sa};
 
 /// Peers told of one by one; the others are counted.
 const MAX_PEERS: usize = 8;
@@ -56,7 +56,7 @@ pub(super) fn status(daemon: &dyn Daemon, _: &Message, stream: &mut dyn EventSin
         configured.insert(conn.name.clone(), Some(conn));
     }
     let retries = daemon.retries();
-    let traps: Vec<(String, String)> = daemon.policies().into_iter().map(|p| (p.ike, p.child)).collect();
+    let traps = daemon.policies();
     for (name, conn) in configured {
         let running = running.remove(&name).unwrap_or_default();
         let fields = connection(daemon, &name, conn.as_deref(), &running, (&traps, &retries));
@@ -115,7 +115,7 @@ fn connection(
     name: &str,
     conn: Option<&Connection>,
     running: &Running,
-    (traps, retries): (&[(String, String)], &[RetrySnapshot]),
+    (traps, retries): (&[PolicySnapshot], &[RetrySnapshot]),
 ) -> Message {
     let responds = conn.is_some_and(only_responds);
     let state = match (running.established, running.connecting) {
@@ -139,11 +139,14 @@ fn connection(
     for child in conn.map(|c| c.children.as_slice()).unwrap_or_default() {
         let none = RunningChild::default();
         let run = running.children.get(&child.name).unwrap_or(&none);
-        let trapped = traps.iter().any(|(c, n)| c == name && *n == child.name);
+        let policy = traps.iter().find(|p| p.ike == name && p.child == child.name).map(|p| p.mode);
         let retry = retries.iter().find(|r| *r.ike == *name && *r.child == *child.name);
         let state = match (run.up, run.connecting) {
             (0, 0) if retry.is_some() => "retrying",
-            (0, 0) if trapped => "trap",
+            (0, 0) if policy == Some("PASS") => "pass",
+            (0, 0) if policy == Some("DROP") => "drop",
+            (0, 0) if policy.is_some() => "trap",
+            (0, 0) if child.shunt.is_some() => "down",
             (0, 0) if responds => "listening",
             (0, 0) => "down",
             (0, _) => "connecting",

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use adit_ike::{ChildConfig, Connection, Difference, IkeState, RunningConfig, Takes};
+use adit_ike::{ChildConfig, Connection, Difference, IkeState, RunningConfig, ShuntConfig, Takes};
 
 /// What happens to an item of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub(crate) enum Step {
     InstallTrap(Arc<str>),
     /// Replaces the trap of a child.
     ReplaceTrap(Arc<str>),
+    /// Removes a pass or drop policy.
+    RemoveShunt(Arc<str>),
+    /// Installs a pass or drop policy.
+    InstallShunt(Arc<str>),
     /// Initiates a child.
     Start(Arc<str>),
 }
@@ -76,7 +80,7 @@ pub(crate) struct ConnectionPlan {
     pub name: Arc<str>,
     /// What differs, without the children.
     pub change: Change,
-    /// The children, the removed ones last.
+    /// The children, the removed ones last, and the policies that never negotiate.
     pub children: Vec<(Arc<str>, Change)>,
     /// Its SAs.
     pub sas: Vec<SaFate>,
@@ -118,6 +122,7 @@ pub(crate) fn plan(
     }
     if !unchanged {
         it.traps(old, new, traps);
+        it.shunts(old, new);
         it.starts(new, &up);
     }
     it
@@ -202,6 +207,18 @@ impl ConnectionPlan {
         }
     }
 
+    /// What is changed is removed first: no traffic passes that neither would have let pass.
+    fn shunts(&mut self, old: Option<&Connection>, new: Option<&Connection>) {
+        let differs = |one: &ShuntConfig, other: Option<&Connection>| shunt(other, &one.name) != Some(one);
+        for had in old.into_iter().flat_map(|conn| &conn.shunts).filter(|had| differs(had, new)) {
+            self.steps.push(Step::RemoveShunt(Arc::clone(&had.name)));
+        }
+        let new = new.into_iter().flat_map(|conn| &conn.shunts);
+        for it in new.filter(|it| it.installed && differs(it, old)) {
+            self.steps.push(Step::InstallShunt(Arc::clone(&it.name)));
+        }
+    }
+
     fn starts(&mut self, new: Option<&Connection>, up: &BTreeSet<Arc<str>>) {
         for child in new.into_iter().flat_map(|conn| &conn.children) {
             if child.start_action.start && !up.contains(&child.name) && self.touches(&child.name) {
@@ -225,7 +242,25 @@ fn children(old: Option<&Connection>, new: Option<&Connection>) -> Vec<(Arc<str>
     });
     let gone = old.into_iter().flat_map(|conn| &conn.children);
     let gone = gone.filter(|child| there(new, &child.name).is_none());
-    now.chain(gone.map(|child| (Arc::clone(&child.name), Change::Removed))).collect()
+    now.chain(gone.map(|child| (Arc::clone(&child.name), Change::Removed))).chain(shunts(old, new)).collect()
+}
+
+fn shunt<'a>(conn: Option<&'a Connection>, name: &str) -> Option<&'a ShuntConfig> {
+    conn?.shunts.iter().find(|shunt| *shunt.name == *name).map(|shunt| &**shunt)
+}
+
+fn shunts(old: Option<&Connection>, new: Option<&Connection>) -> Vec<(Arc<str>, Change)> {
+    let all = |conn: Option<&Connection>| conn.map(|conn| conn.shunts.clone()).unwrap_or_default();
+    let now = all(new).into_iter().map(|it| {
+        let change = match shunt(old, &it.name) {
+            None => Change::Added,
+            Some(had) if *had == *it => Change::Unchanged,
+            Some(_) => Change::Changed(Vec::new()),
+        };
+        (Arc::clone(&it.name), change)
+    });
+    let gone = all(old).into_iter().filter(|it| shunt(new, &it.name).is_none());
+    now.chain(gone.map(|it| (Arc::clone(&it.name), Change::Removed))).collect()
 }
 
 fn change<T>(old: Option<&T>, new: Option<&T>, differences: fn(&T, &T) -> Vec<Difference>) -> Change {

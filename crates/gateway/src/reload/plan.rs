@@ -67,6 +67,8 @@ impl ReloadPlan {
                     Step::RemoveTrap(child) => (PlanGroup::Cut, "trap", child, "removed"),
                     Step::InstallTrap(child) => (PlanGroup::Changed, "trap", child, "installed"),
                     Step::ReplaceTrap(child) => (PlanGroup::Changed, "trap", child, "replaced"),
+                    Step::RemoveShunt(child) => (PlanGroup::Changed, "policy", child, "removed"),
+                    Step::InstallShunt(child) => (PlanGroup::Changed, "policy", child, "installed"),
                     Step::Start(child) => (PlanGroup::Changed, "child", child, "initiated"),
                     Step::CloseIke(_) | Step::CloseChild(_) => continue,
                 };

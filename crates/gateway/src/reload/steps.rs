@@ -26,6 +26,7 @@ impl Driver {
             let conn = self.store.ike(&plan.name).map(Arc::clone);
             for step in &plan.steps {
                 self.move_trap(&plan.name, conn.as_deref(), step);
+                self.move_shunt(&plan.name, conn.as_deref(), step);
             }
         }
         for plan in plans {
@@ -64,6 +65,23 @@ impl Driver {
             && let Err(problem) = self.install_trap(conn, child)
         {
             self.logger.line(Group::Cfg, 0, problem);
+        }
+    }
+
+    fn move_shunt(&mut self, name: &Arc<str>, conn: Option<&Connection>, step: &Step) {
+        match step {
+            Step::RemoveShunt(child) => {
+                self.remove_shunts(|it| it.ike_name == *name && it.name == *child);
+            }
+            Step::InstallShunt(child) => {
+                if let Some(conn) = conn
+                    && let Some(shunt) = conn.shunts.iter().find(|it| it.name == *child)
+                    && let Err(problem) = self.install_shunt(conn, shunt)
+                {
+                    self.logger.line(Group::Cfg, 0, problem);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -234,3 +234,39 @@ fn a_reading_has_every_error_with_its_place_and_what_could_not_be_used_apart() {
     );
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn policies_come_go_and_change_beside_the_children() {
+    use adit_ike::ShuntConfig;
+    use adit_ipsec::Shunt;
+    let shunt = |name: &str, remote: &str, installed| {
+        Arc::new(ShuntConfig {
+            name: name.into(),
+            kind: Shunt::Pass,
+            local_ts: vec!["0.0.0.0/0".parse().unwrap()],
+            remote_ts: vec![remote.parse().unwrap()],
+            installed,
+        })
+    };
+    let with = |shunts: Vec<Arc<ShuntConfig>>| Connection { shunts, ..conn(&[child("a", START)]) };
+    let old = with(vec![shunt("lan", "10.9.0.0/16", true), shunt("gone", "10.8.0.0/16", true)]);
+    let new = with(vec![
+        shunt("lan", "10.9.0.0/17", true),
+        shunt("new", "10.7.0.0/16", true),
+        shunt("idle", "10.6.0.0/16", false),
+    ]);
+    let live = [sa(&old, &["a"])];
+    let text = rows(Some(&old), Some(&new), &live, &[]);
+    for line in [
+        "policy home/lan: removed",
+        "policy home/gone: removed",
+        "policy home/lan: installed",
+        "policy home/new: installed",
+        "CHILD_SA home/a #10: ",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+    assert!(!text.contains("policy home/idle") && !text.contains("cut:"), "{text}");
+    let text = rows(Some(&old), Some(&old), &live, &[]);
+    assert!(!text.contains("policy home"), "{text}");
+}

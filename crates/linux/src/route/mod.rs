@@ -3,6 +3,7 @@
 //! Adding what is there already and removing what is gone succeed: the caller states what should be so. Every
 //! error's text names what was tried.
 
+mod detours;
 mod links;
 mod routes;
 mod rules;
@@ -18,6 +19,7 @@ use netlink_packet_core::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+pub use detours::{Detour, Traffic};
 pub use links::Address;
 pub use routes::{ADIT_PROTOCOL, Route, RouteKind, Way};
 pub use rules::{Fwmark, Rule};
@@ -29,6 +31,8 @@ use crate::sys::{bound_receive, tried};
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    /// Firewall mark of the packets whose ways are asked for.
+    mark: Option<u32>,
 }
 
 impl std::fmt::Debug for Netlink {
@@ -52,7 +56,15 @@ impl Netlink {
             let _ = socket.set_netlink_get_strict_chk(true);
             Ok(socket)
         };
-        open().map(|socket| Self { socket, sequence: 0 }).map_err(|e| tried("opening a netlink socket", &e))
+        open()
+            .map(|socket| Self { socket, sequence: 0, mark: None })
+            .map_err(|e| tried("opening a netlink socket", &e))
+    }
+
+    /// The same, asking for the ways of packets with a firewall mark.
+    #[must_use]
+    pub fn marked(self, mark: Option<u32>) -> Self {
+        Self { mark, ..self }
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {

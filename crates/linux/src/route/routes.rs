@@ -273,7 +273,7 @@ impl Netlink {
     /// # Errors
     /// `NetworkUnreachable` when it has no route.
     pub fn way_to(&mut self, dest: IpAddr) -> io::Result<Way> {
-        self.way_to_marked(dest, None)
+        self.way_to_marked(dest, self.mark)
     }
 
     /// As [`Self::way_to`], for a packet with a firewall mark.
