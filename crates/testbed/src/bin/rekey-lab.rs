@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use adit_testbed::Roles;
 use adit_testbed::switches::{Plan, Tally, run};
 
-const PAIRINGS: [(&str, Roles); 6] = [
+/// A name for the command line, and who plays what.
+type Pairing = (&'static str, Roles);
+
+const PAIRINGS: [Pairing; 6] = [
     ("reference", Roles::REFERENCE),
     ("our_gateway", Roles::OUR_GATEWAY),
     ("our_client", Roles::OUR_CLIENT),
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn plan() -> Result<(Plan, Vec<(&'static str, Roles)>), String> {
+fn plan() -> Result<(Plan, Vec<Pairing>), String> {
     let (mut seconds, mut rate, mut load, mut pairings) = (60, None, None, Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -54,7 +57,7 @@ fn plan() -> Result<(Plan, Vec<(&'static str, Roles)>), String> {
     Ok((plan, pairings))
 }
 
-fn measure(plan: &Plan, pairings: &[(&str, Roles)]) -> ExitCode {
+fn measure(plan: &Plan, pairings: &[Pairing]) -> ExitCode {
     let lost = |tally: &Tally| tally.flows.iter().map(|f| f.lost_at_switch + f.lost_elsewhere).sum::<usize>();
     let mut code = ExitCode::SUCCESS;
     for (name, roles) in pairings {
