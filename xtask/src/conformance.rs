@@ -1,7 +1,8 @@
 //! The page that says which requirements of the RFCs are tested, which are excepted, and why.
 //!
 //! `tests/tests/conformance/requirements/rfcN.txt` lists the sentences of an RFC that demand something, each with an
-//! id; one that no test can judge has a line `except: why` below it. A test says what it judges in a comment right
+//! id; one that no test can judge has a line `except: why` below it, one that is not kept yet a line `open: what is
+//! missing`. A test says what it judges in a comment right
 //! above its `#[test]`, wherever in the workspace it lives:
 //!
 //! ```text
@@ -30,6 +31,7 @@ struct Requirement {
     id: String,
     text: String,
     except: Option<String>,
+    open: Option<String>,
 }
 
 /// One section of an RFC.
@@ -57,7 +59,6 @@ pub(crate) fn write() -> Outcome {
 }
 
 /// Judges the page and what it stands on.
-#[allow(dead_code, reason = "a step of `test` once every requirement is judged")]
 pub(crate) fn check() -> Outcome {
     let (page, mut problems) = page();
     if fs::read_to_string(PAGE).ok().as_deref() != Some(&page) {
@@ -111,8 +112,14 @@ fn rfc(path: &Path, text: &str, problems: &mut Vec<String>) -> Rfc {
                 Some(requirement) => requirement.except = Some(why.into()),
                 None => problems.push(format!("{}: an exception from nothing: {line}", rfc.name)),
             }
+        } else if let Some(why) = line.trim_start().strip_prefix("open: ") {
+            match last.and_then(|section| section.requirements.last_mut()) {
+                Some(requirement) => requirement.open = Some(why.into()),
+                None => problems.push(format!("{}: open, but what? {line}", rfc.name)),
+            }
         } else if let (Some((id, text)), Some(section)) = (line.split_once(' '), last) {
-            section.requirements.push(Requirement { id: id.into(), text: text.into(), except: None });
+            let (id, text) = (id.into(), text.into());
+            section.requirements.push(Requirement { id, text, except: None, open: None });
         } else {
             problems.push(format!("{}: what is this? {line}", rfc.name));
         }
@@ -204,6 +211,10 @@ fn render(rfcs: &[Rfc], citations: &Citations, problems: &mut Vec<String>) -> St
                     (Some(_), Some(_)) => {
                         problems.push(format!("{} {}: both tested and excepted", rfc.name, requirement.id));
                         String::new()
+                    }
+                    (None, None) if requirement.open.is_some() => {
+                        open += 1;
+                        format!("**open**: {}", requirement.open.as_deref().unwrap_or_default())
                     }
                     (None, None) => {
                         open += 1;

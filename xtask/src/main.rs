@@ -22,13 +22,14 @@ use report::{Outcome, Report};
 /// A step of `cargo xtask test`.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("packages", packages::install),
     ("peers", peers::fetch),
     ("fmt", quality::format),
     ("clippy", quality::clippy),
     ("doc", quality::doc),
     ("deny", deny::check),
+    ("conformance", conformance::check),
     ("tests", tests::workspace),
     ("doctests", tests::doctests),
     ("interop", interop::all),

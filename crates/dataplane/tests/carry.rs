@@ -266,6 +266,8 @@ fn receive(socket: &adit_linux::udp::UdpSocket) -> (Vec<u8>, u8) {
     }
 }
 
+//= rfc6040 4.1-1, 4.1-2, 4.2-1, 4.2-2, 4.2-3, 4.2-4, 4.2-5, 4.3-1, 4.4-2
+//= rfc7296 2.24-1
 #[test]
 fn ecn_and_dscp_come_out_as_rfc_6040_says() {
     let Some((mut a, mut b)) = planes() else { return };

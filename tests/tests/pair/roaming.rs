@@ -86,6 +86,7 @@ fn exchange(datagram: &Captured) -> Option<ExchangeType> {
     Header::parse(bytes).ok().map(|header| header.exchange)
 }
 
+//= rfc4555 3.3-1
 #[test]
 fn with_mobike_everything_after_the_first_exchange_is_on_port_4500() {
     for mobike in [true, false] {
@@ -322,6 +323,7 @@ fn what_is_late_from_the_old_path_moves_nothing_back() {
     shut_down(pair);
 }
 
+//= rfc4555 3.2-1
 #[test]
 fn a_peer_without_mobike_is_reached_by_a_new_ike_sa() {
     for (client, gateway) in [(true, false), (false, true), (false, false)] {

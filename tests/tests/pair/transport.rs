@@ -60,6 +60,7 @@ const GROUNDS: [Ground; 3] = [
     ),
 ];
 
+//= rfc7296 2.23-10, 2.23.1-1, 2.23.1-2, 2.23.1-3
 #[test]
 fn transport_mode_is_agreed_and_kept_by_rekeyings_of_either_side() {
     for (name, turn, expected) in GROUNDS {
