@@ -336,9 +336,13 @@ fn padded_and_dummy_packets_are_understood() {
     };
     let mut sizes = Vec::new();
     for text in ["s", "a longer one", &"m".repeat(1372)] {
-        let before = bytes(&a);
-        crosses(&x, &y, text);
-        sizes.push(bytes(&a) - before);
+        // What IPv6 says on the link by itself may fall into one of the turns, not into all.
+        let turns = (0..5).map(|_| {
+            let before = bytes(&a);
+            crosses(&x, &y, text);
+            bytes(&a) - before
+        });
+        sizes.push(turns.min().unwrap());
     }
     assert!(sizes.iter().all(|size| (1490..=1514).contains(size)), "{sizes:?}");
 }
