@@ -14,7 +14,9 @@ cases! {
     /// The gateway rekeys the IKE_SA.
     rekey_ike_by_gateway = |roles| rekey(roles, false, true);
     /// The road-warrior reauthenticates.
-    reauth = reauthenticate;
+    reauth_by_client = |roles| reauthenticate(roles, false);
+    /// The gateway says for how long it believes the road-warrior (RFC 4478).
+    reauth_by_gateway = |roles| reauthenticate(roles, true);
     /// The road-warrior deletes the IKE_SA.
     delete_by_client = |roles| delete(roles, false);
     /// The gateway deletes the IKE_SA.
@@ -72,15 +74,20 @@ pub(crate) fn rekey(roles: Roles, child: bool, by_gateway: bool) {
 }
 
 /// A new IKE_SA in the place of the old one, with the same address; the old one goes when the new one is there.
-pub(crate) fn reauthenticate(roles: Roles) {
+pub(crate) fn reauthenticate(roles: Roles, by_gateway: bool) {
     let mut scenario = Scenario::new(Auth::Psk);
-    scenario.rw.conn.set("reauth_time", "3s").set("over_time", "20s").set("rand_time", "0s");
+    for end in [&mut scenario.gw, &mut scenario.rw] {
+        end.conn.set("over_time", "1s").set("rand_time", "0s");
+    }
+    let end = if by_gateway { &mut scenario.gw } else { &mut scenario.rw };
+    // what is announced may be obeyed late, but not after its end
+    end.conn.set("reauth_time", if by_gateway { "8s" } else { "3s" }).set("over_time", "30s");
     for end in [&mut scenario.gw, &mut scenario.rw] {
         end.charon += "  make_before_break = yes\n";
     }
     let world = World::start(roles, &scenario);
     let before = world.up();
-    let after = wait_for("a new IKE_SA alone at the road-warrior", Duration::from_secs(15), || {
+    let after = wait_for("a new IKE_SA alone at the road-warrior", Duration::from_secs(30), || {
         let sa = world.rw.established(&world.name)?;
         let new = sa.get("initiator-spi") != before.get("initiator-spi");
         (new && world.rw.sas().len() == 1).then_some(sa)

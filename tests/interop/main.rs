@@ -37,6 +37,7 @@ mod carry;
 mod extensions;
 mod failures;
 mod judge;
+mod libreswan;
 mod lifecycle;
 mod matrix;
 mod network;

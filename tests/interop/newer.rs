@@ -48,7 +48,9 @@ newer! {
     /// The gateway rekeys the IKE_SA.
     rekey_ike_by_gateway = |roles| lifecycle::rekey(roles, false, true);
     /// The road-warrior reauthenticates.
-    reauth = lifecycle::reauthenticate;
+    reauth_by_client = |roles| lifecycle::reauthenticate(roles, false);
+    /// The gateway says for how long it believes the road-warrior (RFC 4478).
+    reauth_by_gateway = |roles| lifecycle::reauthenticate(roles, true);
     /// The gateway vanishes and comes back.
     killed_gateway = lifecycle::kill_gateway;
     /// The path is cut for longer than the peers wait.

@@ -23,7 +23,7 @@ pub(crate) fn run(filter: Option<&str>) -> Outcome {
     let log = skips.display().to_string();
     // the cases wait more than they compute
     let environment =
-        [("ADITD", aditd.as_str()), ("ADIT", &adit), ("ADIT_SKIP_LOG", &log), ("TEST_THREADS", "4")];
+        [("ADITD", aditd.as_str()), ("ADIT", &adit), ("ADIT_SKIP_LOG", &log), ("TEST_THREADS", "8")];
     let filters: Vec<&str> = filter.into_iter().collect();
     let mut outcome = tests::run(&["--package", "adit-interop"], &filters, &environment);
     let reasons = std::fs::read_to_string(&skips).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Daemons of a newer Debian, unpacked beside this one with all their libraries (`cargo xtask peers`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folder with their `etc` and `usr`: `$ADIT_PEERS`, or what the chore made in the target folder.
 fn root() -> Option<PathBuf> {
@@ -20,6 +20,17 @@ pub fn missing(program: &str) -> Option<String> {
 /// Shell commands that put that Debian in the place of this one, for a shell that has a mount namespace of its own and
 /// runs nothing of this machine any more. `usr` comes last: with it the shell's own tools go.
 pub fn enter() -> String {
-    let root = root().expect("a folder of peers").display().to_string();
-    format!("mount --bind '{root}/etc' /etc && mount --bind '{root}/usr' /usr")
+    enter_with(&root().expect("a folder of peers").join("etc"))
+}
+
+/// The same with another `etc`, for daemons that look there for more than can be given by name.
+pub fn enter_with(etc: &Path) -> String {
+    let root = root().expect("a folder of peers");
+    format!("mount --bind '{}' /etc && mount --bind '{}/usr' /usr", etc.display(), root.display())
+}
+
+/// Copies a file or folder of its `etc` into `folder`.
+pub(crate) fn copy_etc(name: &str, folder: &Path) {
+    let source = root().expect("a folder of peers").join("etc").join(name).display().to_string();
+    crate::process::run("cp", &["-a", &source, &folder.display().to_string()]);
 }
