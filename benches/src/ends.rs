@@ -49,6 +49,11 @@ impl Setup {
             cookie_threshold: 0,
             cookie_threshold_ip: 0,
             block_threshold: 0,
+            init_rate: 0,
+            init_rate_ip: 0,
+            init_rate_unproven: 0,
+            half_open_limit: 0,
+            pending_auth_limit: 0,
             ..Settings::default()
         };
         let [responder, initiator] = match auth {
@@ -79,6 +84,33 @@ impl Setup {
 
     pub(crate) fn responder(&self) -> End {
         End::new(self.settings.clone(), &self.responder, "192.0.2.1:500")
+    }
+
+    /// The first message of an initiator.
+    pub(crate) fn first_message(&self) -> Vec<u8> {
+        let mut initiator = self.initiator();
+        initiator.initiate();
+        initiator.turn(None).remove(0).2
+    }
+
+    /// A responder to anybody with the default limits, that has so many half-open IKE_SAs that it demands cookies. They
+    /// do not go as long as the clock says that it is early.
+    pub(crate) fn under_attack(&self, log_levels: LogLevels, init: &[u8]) -> Endpoint {
+        let mut config = (*self.responder).clone();
+        for connection in &mut config.connections {
+            Arc::make_mut(connection).remote_addrs = vec![HostSpec::Any];
+        }
+        let settings = Settings { log_levels, ..Settings::default() };
+        let mut endpoint = Endpoint::new(settings, Arc::new(config), Box::new(SystemRandom), 0);
+        for n in 0..=endpoint.settings().cookie_threshold {
+            let mut bytes = init.to_vec();
+            bytes[..4].copy_from_slice(&(u32::MAX - n).to_be_bytes());
+            endpoint.handle_datagram(Instant::ZERO, crate::spoofed::from(n), &bytes);
+            while endpoint.poll_transmit().is_some() {}
+            while endpoint.poll_event().is_some() {}
+        }
+        assert!(endpoint.stats().cookies_sent > 0, "it does not demand cookies");
+        endpoint
     }
 
     pub(crate) fn initiator(&self) -> End {

@@ -1,4 +1,4 @@
-//! Benchmarks, run as `cargo run --release -p adit-benches -- [esp|floor|handshake|memory]`.
+//! Benchmarks, run as `cargo run --release -p adit-benches -- [esp|floor|handshake|memory|spoofed]`.
 //!
 //! Each prints one small table. What is compared is measured in the same run, round by round in turn, because absolute
 //! times on a shared machine mean little; figures are medians over the rounds, in CPU time of the one thread.
@@ -9,11 +9,17 @@ mod floor;
 mod handshake;
 mod measure;
 mod memory;
+mod spoofed;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 4] =
-    [("esp", esp::run), ("floor", floor::run), ("handshake", handshake::run), ("memory", memory::run)];
+const BENCHES: [Bench; 5] = [
+    ("esp", esp::run),
+    ("floor", floor::run),
+    ("handshake", handshake::run),
+    ("memory", memory::run),
+    ("spoofed", spoofed::run),
+];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -36,6 +36,7 @@ mod algorithms;
 mod carry;
 mod extensions;
 mod failures;
+mod flood;
 mod judge;
 mod libreswan;
 mod lifecycle;

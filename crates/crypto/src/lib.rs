@@ -32,7 +32,7 @@ pub use des::des_ecb_encrypt;
 pub use digest::{HashAlg, hash, md4, sha1};
 pub use error::{CryptoError, KeError};
 pub use ke::{KeGroup, KeSecret};
-pub use prf::Prf;
+pub use prf::{Prf, PrfKey};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use secret::{Secret, ct_eq};
 pub use self_test::self_test;

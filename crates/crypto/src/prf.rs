@@ -66,6 +66,12 @@ impl Prf {
         tag(&self.key(key), parts).as_ref().to_vec()
     }
 
+    /// The function with a key that is used often.
+    #[must_use]
+    pub fn keyed(self, key: &[u8]) -> PrfKey {
+        PrfKey(self.key(key))
+    }
+
     /// `prf+(key, seed[0] | seed[1] | …)`, the first `len` octets.
     ///
     /// # Errors
@@ -95,6 +101,18 @@ impl Prf {
             previous = Some(block);
         }
         Ok(Secret::from(stream))
+    }
+}
+
+/// A [`Prf`] with its key, prepared.
+#[derive(Debug, Clone)]
+pub struct PrfKey(hmac::Key);
+
+impl PrfKey {
+    /// `prf(key, parts[0] | parts[1] | …)`.
+    #[must_use]
+    pub fn compute(&self, parts: &[&[u8]]) -> impl AsRef<[u8]> + use<> {
+        tag(&self.0, parts)
     }
 }
 

@@ -191,7 +191,7 @@ impl Daemon for Handle {
     }
 
     fn stats(&self) -> StatsSnapshot {
-        let stats = self.ask(|d| d.endpoint.stats());
+        let (stats, lost) = self.ask(|d| (d.endpoint.stats(), d.lost()));
         let uptime = self.clock.elapsed();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(uptime);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -201,7 +201,8 @@ impl Daemon for Handle {
             workers: THREADS,
             idle: THREADS,
             ike_sas: count(stats.ike_sas),
-            half_open: count(stats.half_open),
+            half_open: count(stats.half_open + stats.pending),
+            admission: stats.admission().into_iter().chain(lost).collect(),
             scheduled: count(stats.ike_sas),
             plugins: PLUGINS.iter().map(|p| (*p).to_owned()).collect(),
             ..StatsSnapshot::default()

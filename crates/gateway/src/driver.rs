@@ -97,6 +97,9 @@ pub(crate) struct Driver {
     pub(crate) table: u32,
     waiting: BTreeMap<u64, Waiter>,
     last_tag: u64,
+    /// Datagrams and events that found the mailbox full, and when that was last logged.
+    lost: u64,
+    lost_told: Option<std::time::Instant>,
     ending: Option<std::time::Instant>,
     ended: bool,
 }
@@ -148,6 +151,8 @@ impl Driver {
             table: parts.table,
             waiting: BTreeMap::new(),
             last_tag: 0,
+            lost: 0,
+            lost_told: None,
             ending: None,
             ended: false,
         }
@@ -189,9 +194,13 @@ impl Driver {
 
     fn read_mail(&mut self, mail: &Receiver<Mail>) {
         let dropped = self.mailbox.take_dropped();
-        if dropped > 0 {
-            let text =
-                format!("{dropped} IKE datagrams or data plane events lost: more came than can be worked on");
+        self.lost += dropped;
+        if dropped > 0 && self.lost_told.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+            self.lost_told = Some(std::time::Instant::now());
+            let text = format!(
+                "IKE datagrams or data plane events lost, {} so far: more came than can be worked on",
+                self.lost
+            );
             self.logger.line(Group::Net, 1, text);
         }
         for (id, hard) in self.mailbox.take_expired() {
@@ -204,6 +213,11 @@ impl Driver {
         }
         // what is left over must not wait for somebody's next wake-up
         self.mailbox.waker().wake();
+    }
+
+    /// What was lost before anybody looked at it: to a full mailbox, and to full socket buffers.
+    pub(crate) fn lost(&self) -> [(&'static str, u64); 2] {
+        [("queue-full", self.lost), ("socket-full", self.sockets.dropped())]
     }
 
     fn wait(&self) -> Option<Duration> {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use adit_ike::Path;
 use adit_linux::poll::Poller;
-use adit_linux::udp::UdpSocket;
+use adit_linux::udp::{Batch, UdpSocket};
 
 /// RFC 3948 §2.2: four zero bytes where ESP has its SPI.
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 
-/// Largest datagram that is read; UDP knows none larger.
-const MAX_DATAGRAM: usize = 65_535;
+/// Datagrams that one system call takes in.
+const BATCH: usize = 32;
 
 /// All sockets of the daemon.
 pub(crate) struct Sockets {
@@ -23,7 +23,7 @@ pub(crate) struct Sockets {
     nat_t: Vec<Arc<UdpSocket>>,
     port: u16,
     mark: Option<u32>,
-    buffer: Vec<u8>,
+    batch: Batch,
 }
 
 /// Ports and marks to bind with.
@@ -45,7 +45,7 @@ impl Sockets {
     pub(crate) fn bind(ports: Ports) -> Result<Self, String> {
         let ike = families(ports.ike, ports.mark)?;
         let nat_t = families(ports.nat_t, ports.mark)?.into_iter().map(Arc::new).collect();
-        Ok(Self { ike, nat_t, port: ports.ike, mark: ports.mark, buffer: vec![0; MAX_DATAGRAM] })
+        Ok(Self { ike, nat_t, port: ports.ike, mark: ports.mark, batch: Batch::new(BATCH) })
     }
 
     /// The mark of everything sent: routes are to be looked up with it.
@@ -56,6 +56,12 @@ impl Sockets {
     /// The NAT-T sockets, for the data plane that sends and receives ESP through them.
     pub(crate) fn nat_t(&self) -> Vec<Arc<UdpSocket>> {
         self.nat_t.clone()
+    }
+
+    /// Datagrams that found the sockets' buffers full.
+    pub(crate) fn dropped(&self) -> u64 {
+        let nat_t = self.nat_t.iter().map(|socket| &**socket);
+        self.ike.iter().chain(nat_t).map(|socket| u64::from(socket.dropped())).sum()
     }
 
     /// Registers what is read here; tokens count from `base`.
@@ -80,18 +86,26 @@ impl Sockets {
                 None => return,
             },
         };
-        for _ in 0..budget {
-            match socket.recv(&mut self.buffer) {
-                Ok((length, meta)) => {
-                    let bytes = self.buffer.get(..length).unwrap_or_default();
-                    let bytes = if nat_t { bytes.strip_prefix(&NON_ESP_MARKER[..]) } else { Some(bytes) };
-                    if let Some(bytes) = bytes {
-                        deliver(Path { local: meta.local, remote: meta.remote }, bytes);
-                    }
-                }
+        let mut left = budget;
+        while left > 0 {
+            match socket.recv_many(&mut self.batch) {
+                Ok(0) => return,
+                Ok(count) => left = left.saturating_sub(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // What ICMP reported about an earlier datagram is no more than a hint (RFC 7296 §2.4).
-                Err(_) => {}
+                Err(_) => {
+                    left -= 1;
+                    continue;
+                }
+            }
+            for (bytes, meta) in self.batch.iter(socket) {
+                let bytes = if nat_t { bytes.strip_prefix(&NON_ESP_MARKER[..]) } else { Some(bytes) };
+                if let Some(bytes) = bytes {
+                    deliver(Path { local: meta.local, remote: meta.remote }, bytes);
+                }
+            }
+            if !self.batch.is_full() {
+                return;
             }
         }
     }

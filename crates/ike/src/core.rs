@@ -18,6 +18,7 @@ use crate::endpoint::Stats;
 use crate::endpoint::cookie::Cookies;
 use crate::endpoint::retry::Retries;
 use crate::event::{Event, Group};
+use crate::guard::{Guard, Quiet, Source, Voice, Waiting};
 use crate::reason::Reason;
 use crate::sa::IkeSa;
 use crate::settings::Settings;
@@ -104,13 +105,16 @@ pub(crate) struct Core {
     pub child_owner: Table<u32, u32>,
     pub esp_spis: Table<u32, ()>,
     /// Digest of IKE_SA_INIT requests that made an IKE_SA: its id while half-open, 0 for a while after that, because
-    /// late duplicates must not make another one.
-    pub init_requests: BTreeMap<[u8; 20], u32>,
+    /// late duplicates must not make another one. By the initiator's SPI first: most requests are new, and need no
+    /// digest to tell.
+    pub init_requests: BTreeMap<InitKey, u32>,
     /// When each of those with 0 was established.
-    pub init_done: VecDeque<(Instant, [u8; 20])>,
+    pub init_done: VecDeque<(Instant, InitKey)>,
     pub deadlines: BTreeSet<(Instant, u32)>,
-    pub half_open: u32,
-    pub half_open_by_ip: BTreeMap<IpAddr, u32>,
+    /// What strangers may cost.
+    pub guard: Guard,
+    /// What is being worked on is no news: neither lines nor failures are told.
+    pub muted: bool,
     pub cookies: Cookies,
     pub pending: BTreeMap<ActionId, (u32, Wait)>,
     pub transmits: VecDeque<Transmit>,
@@ -132,12 +136,10 @@ pub(crate) struct Core {
     last_child: u32,
     last_reqid: u32,
     last_action: u64,
-    /// Answers to unprotected messages, in the current second.
-    unprotected: (u64, u32),
 }
 
-/// Unprotected answers per second, over all peers.
-const UNPROTECTED_PER_SECOND: u32 = 200;
+/// Initiator's SPI and digest of an IKE_SA_INIT request.
+pub(crate) type InitKey = (u64, [u8; 20]);
 
 impl Core {
     pub(crate) fn new(
@@ -161,8 +163,8 @@ impl Core {
             init_requests: BTreeMap::new(),
             init_done: VecDeque::new(),
             deadlines: BTreeSet::new(),
-            half_open: 0,
-            half_open_by_ip: BTreeMap::new(),
+            guard: Guard::default(),
+            muted: false,
             cookies: Cookies::default(),
             pending: BTreeMap::new(),
             transmits: VecDeque::new(),
@@ -180,7 +182,6 @@ impl Core {
             last_child: 0,
             last_reqid: 0,
             last_action: 0,
-            unprotected: (0, 0),
         }
     }
 
@@ -279,6 +280,9 @@ impl Core {
     }
 
     pub(crate) fn event(&mut self, event: Event) {
+        if self.muted && matches!(event, Event::Failure { .. }) {
+            return;
+        }
         self.events.push_back(event);
     }
 
@@ -289,21 +293,24 @@ impl Core {
     }
 
     pub(crate) fn wants(&self, group: Group, level: i8) -> bool {
-        self.settings.log_levels.wants(group, level)
+        !self.muted && self.settings.log_levels.wants(group, level)
     }
 
     pub(crate) fn log(&mut self, group: Group, level: i8, sa: Option<(Arc<str>, u32)>, text: String) {
         self.events.push_back(Event::Log { group, level, sa, text });
     }
 
-    /// Whether one more answer to an unprotected message may be sent in this second.
-    pub(crate) fn may_answer_unprotected(&mut self) -> bool {
-        let second = self.now.as_micros() / 1_000_000;
-        if self.unprotected.0 != second {
-            self.unprotected = (second, 0);
+    /// Begins work that a stranger caused: whether it is told of is limited. Ends with `muted = false`.
+    pub(crate) fn hush(&mut self, quiet: impl FnOnce(&mut Guard) -> &mut Quiet) {
+        let voice = quiet(&mut self.guard).voice(self.now);
+        self.muted = voice == Voice::Hush;
+        match voice {
+            Voice::Hush => self.stats.untold += 1,
+            Voice::Recap(count) => {
+                log!(self, Net, 1, none, "{count} more messages of strangers came, too many for a line each");
+            }
+            Voice::Speak => {}
         }
-        self.unprotected.1 += 1;
-        self.unprotected.1 <= UNPROTECTED_PER_SECOND
     }
 
     // -- the table -----------------------------------------------------------------------------------------------
@@ -370,18 +377,17 @@ impl Core {
         }
     }
 
-    pub(crate) fn half_open_up(&mut self, ip: IpAddr) {
-        self.half_open += 1;
-        *self.half_open_by_ip.entry(ip).or_insert(0) += 1;
+    /// An IKE_SA waits for its peer from now on, in the crowd of the half-open or the pending ones.
+    pub(crate) fn wait_for_peer(&mut self, sa: &mut IkeSa, pending: bool) {
+        self.wait_no_more(sa);
+        let waiting = Waiting { source: Source::of(sa.path.remote.ip()), since: self.now, pending };
+        self.guard.crowd(pending).join(waiting.source, waiting.since, sa.id);
+        sa.waiting = Some(waiting);
     }
 
-    pub(crate) fn half_open_down(&mut self, ip: IpAddr) {
-        self.half_open = self.half_open.saturating_sub(1);
-        if let Some(count) = self.half_open_by_ip.get_mut(&ip) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.half_open_by_ip.remove(&ip);
-            }
+    pub(crate) fn wait_no_more(&mut self, sa: &mut IkeSa) {
+        if let Some(Waiting { source, since, pending }) = sa.waiting.take() {
+            self.guard.crowd(pending).leave(source, since, sa.id);
         }
     }
 

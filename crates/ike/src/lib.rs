@@ -24,6 +24,7 @@ mod config;
 mod core;
 mod endpoint;
 mod event;
+mod guard;
 mod reason;
 mod sa;
 mod select;

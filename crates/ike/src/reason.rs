@@ -102,6 +102,8 @@ pub enum Reason {
     },
     /// Half-open for too long: the peer did not go on with the handshake.
     HalfOpenTimeout,
+    /// It made room for others: too many peers are in the middle of a handshake, most of them from its address.
+    Crowded,
     /// Gateways send us about (RFC 5685 §7).
     TooManyRedirects {
         /// Where the last one would have us go.
@@ -247,6 +249,11 @@ pub enum Reason {
         method: AuthMethod,
         /// Who we said we are.
         local: Identity,
+    },
+    /// The identity failed to prove itself too often of late.
+    TooManyFailures {
+        /// The peer's identity.
+        identity: Identity,
     },
     /// Another IKE_SA of the same peer exists and is to be kept.
     Duplicate {
@@ -435,6 +442,7 @@ impl Reason {
             | Self::EapIdentityMismatch { .. }
             | Self::EapAuthMismatch
             | Self::NoEapSecret { .. }
+            | Self::TooManyFailures { .. }
             | Self::Duplicate { .. } => NotifyType::AUTHENTICATION_FAILED,
             Self::TsUnacceptable { .. } => NotifyType::TS_UNACCEPTABLE,
             Self::NoLease { .. } => NotifyType::INTERNAL_ADDRESS_FAILURE,
@@ -505,6 +513,10 @@ impl Reason {
             ),
             Self::PendingAuthTimeout => "the peer did not finish its authentication in time".to_owned(),
             Self::HalfOpenTimeout => "the peer did not complete the handshake in time".to_owned(),
+            Self::Crowded => {
+                "it made room: too many peers are in the middle of a handshake, most of them from there"
+                    .to_owned()
+            }
             Self::TooManyRedirects { gateway } => {
                 format!("the gateways send us about: this was the sixth redirect within 300 s, to {gateway}")
             }
@@ -576,6 +588,9 @@ impl Reason {
             }
             Self::AuthFailedByPeer { method, local } => {
                 format!("the peer refused our authentication as '{local}' with {method}")
+            }
+            Self::TooManyFailures { identity } => {
+                format!("'{identity}' failed to prove itself too often in the last minute")
             }
             Self::Duplicate { remote } => format!("'{remote}' has an IKE_SA already, and unique = keep"),
             Self::ReplacedByNew { remote } => format!("a newer IKE_SA of '{remote}' took its place"),
@@ -689,6 +704,9 @@ impl Reason {
                 "Look at the peer's log: it stopped. Large IKE_AUTH messages may not get through; enable fragmentation \
                  at the peer."
             }
+            Self::Crowded => {
+                "Look at `adit status`: if this is no attack, raise adit.pending_auth_limit or adit.half_open_limit."
+            }
             Self::TooManyRedirects { .. } => {
                 "Look at the redirect rules of the gateways; they go round in circles."
             }
@@ -739,6 +757,9 @@ impl Reason {
             Self::EapAuthMismatch => "The peer's EAP implementation derives another MSK.",
             Self::AuthFailedByPeer { .. } => {
                 "The peer knows why: look at its log. Check secret or certificate, and the identities of both ends."
+            }
+            Self::TooManyFailures { .. } => {
+                "Mend the secret at the peer and wait a minute; adit.auth_failures is what a minute allows."
             }
             Self::Duplicate { .. } => "Close the other IKE_SA, or set unique = replace.",
             Self::ReplacedByNew { .. } => {
@@ -810,6 +831,7 @@ impl Reason {
             Self::VersionRefused { .. } => "version-refused",
             Self::BadKeyExchange { .. } => "bad-key-exchange",
             Self::HalfOpenTimeout => "half-open-timeout",
+            Self::Crowded => "crowded",
             Self::TooManyRedirects { .. } => "too-many-redirects",
             Self::RedirectUnsupported { .. } => "redirect-unsupported",
             Self::SyncUnsupported { .. } => "sync-unsupported",
@@ -835,6 +857,7 @@ impl Reason {
             Self::NoEapSecret { .. } => "no-eap-secret",
             Self::EapAuthMismatch => "eap-auth-mismatch",
             Self::AuthFailedByPeer { .. } => "auth-failed-by-peer",
+            Self::TooManyFailures { .. } => "too-many-failures",
             Self::Duplicate { .. } => "duplicate",
             Self::ReplacedByNew { .. } => "replaced-by-new",
             Self::ChildlessUnsupported => "childless-unsupported",

@@ -29,10 +29,26 @@ pub struct Settings {
     pub retransmit_jitter: u32,
     /// Upper bound of one wait; zero = none.
     pub retransmit_limit: Duration,
-    /// Life of a half-open IKE_SA.
+    /// Life of a half-open IKE_SA, until its peer sends IKE_AUTH.
     pub half_open_timeout: Duration,
     /// How long a peer whose IKE_AUTH has begun may take to finish it (`adit.pending_auth_timeout`).
     pub pending_auth_timeout: Duration,
+    /// Half-open IKE_SAs beyond which the one that has waited longest, of the address that has most, is given up; 0 = no
+    /// limit.
+    pub half_open_limit: u32,
+    /// The same for those in IKE_AUTH.
+    pub pending_auth_limit: u32,
+    /// IKE_SA_INIT requests per second that are worked on without a cookie; 0 = no limit.
+    pub init_rate_unproven: u32,
+    /// IKE_SA_INIT requests per second and address (IPv6: /64) that are worked on; 0 = no limit. Only ones with a good
+    /// cookie count: others may be spoofed.
+    pub init_rate_ip: u32,
+    /// The same for all addresses together. Half of its burst is for addresses that have no handshake under way.
+    pub init_rate: u32,
+    /// Failed authentications per minute of an identity from one address; ten times that from all. 0 = no limit.
+    pub auth_failures: u32,
+    /// Largest IKE message that is read, bytes; 0 = no limit.
+    pub max_packet: u32,
     /// Half-open IKE_SAs in total from which cookies are demanded; 0 = never.
     pub cookie_threshold: u32,
     /// The same per peer address.
@@ -95,6 +111,13 @@ impl Default for Settings {
             retransmit_limit: Duration::ZERO,
             half_open_timeout: Duration::from_secs(30),
             pending_auth_timeout: Duration::from_secs(60),
+            half_open_limit: 10_000,
+            pending_auth_limit: 1000,
+            init_rate_unproven: 100,
+            init_rate_ip: 50,
+            init_rate: 1000,
+            auth_failures: 10,
+            max_packet: 10_000,
             cookie_threshold: 30,
             cookie_threshold_ip: 3,
             block_threshold: 5,

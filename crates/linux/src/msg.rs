@@ -57,12 +57,22 @@ pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
     let remote = remote
         .as_socket()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a datagram came without an IP source"))?;
+    // SAFETY: the kernel filled in this header, whose control buffer is a local that lives.
+    let (local, fields) = unsafe { ancillary(&header) };
+    Ok(Received { len, remote, local, fields })
+}
+
+/// The address a datagram was sent to, and header fields of it, from its control messages.
+///
+/// # Safety
+/// The kernel filled in `header` (`recvmsg`, `recvmmsg`), and its control buffer still lives.
+unsafe fn ancillary(header: &libc::msghdr) -> (Option<IpAddr>, Fields) {
     let mut local = None;
     let mut fields = Fields::default();
     // SAFETY: the kernel filled `control` with well-formed messages of `msg_controllen` bytes; the CMSG macros
     // stay inside it, and the payload is read unaligned after its length was compared.
     unsafe {
-        let mut cmsg = libc::CMSG_FIRSTHDR(&raw const header);
+        let mut cmsg = libc::CMSG_FIRSTHDR(std::ptr::from_ref(header));
         while !cmsg.is_null() {
             let payload = (*cmsg).cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
             if (*cmsg).cmsg_level == libc::IPPROTO_IP
@@ -98,10 +108,117 @@ pub(crate) fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
                     _ => {}
                 }
             }
-            cmsg = libc::CMSG_NXTHDR(&raw const header, cmsg);
+            cmsg = libc::CMSG_NXTHDR(std::ptr::from_ref(header), cmsg);
         }
     }
-    Ok(Received { len, remote, local, fields })
+    (local, fields)
+}
+
+/// Room for several datagrams, and what came with them; allocated once, used again and again.
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    each: usize,
+    control: Vec<Control>,
+    names: Vec<libc::sockaddr_storage>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+    filled: usize,
+}
+
+// SAFETY: the pointers inside point into the vectors beside them, which move with it; they are set anew before each use.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    pub(crate) fn new(count: usize, each: usize) -> Self {
+        // SAFETY: all three are plain old data, for which zeros are valid.
+        let (name, vector, header) = unsafe { (std::mem::zeroed(), std::mem::zeroed(), std::mem::zeroed()) };
+        Self {
+            bytes: vec![0; count * each],
+            each,
+            control: (0..count).map(|_| Control([0; 128])).collect(),
+            names: vec![name; count],
+            vectors: vec![vector; count],
+            headers: vec![header; count],
+            filled: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.filled
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// Takes in what is there, as much as there is room for.
+    pub(crate) fn recv(&mut self, fd: RawFd) -> io::Result<usize> {
+        self.filled = 0;
+        let parts = self.bytes.chunks_exact_mut(self.each).zip(&mut self.control).zip(&mut self.names);
+        for (((bytes, control), name), (vector, header)) in
+            parts.zip(self.vectors.iter_mut().zip(&mut self.headers))
+        {
+            vector.iov_base = bytes.as_mut_ptr().cast();
+            vector.iov_len = bytes.len();
+            let header = &mut header.msg_hdr;
+            header.msg_name = std::ptr::from_mut(name).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_iov = vector;
+            header.msg_iovlen = 1;
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = control.0.len();
+            header.msg_flags = 0;
+        }
+        let count = libc::c_uint::try_from(self.headers.len()).unwrap_or(1);
+        // SAFETY: `count` headers, each with buffers of the exact sizes given, all owned by self and borrowed mutably.
+        let received = unsafe {
+            libc::recvmmsg(
+                fd,
+                self.headers.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        self.filled = usize::try_from(crate::sys::check(received)?).unwrap_or(0);
+        Ok(self.filled)
+    }
+
+    /// What came, and what with it. Datagrams that did not fit are left out.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Received)> {
+        let each = self.bytes.chunks_exact(self.each).zip(&self.headers).zip(&self.names).take(self.filled);
+        each.filter_map(|((bytes, header), name)| {
+            let length = usize::try_from(header.msg_len).ok()?;
+            if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
+                return None;
+            }
+            // SAFETY: the kernel filled in this header, and self owns its control buffer.
+            let (local, fields) = unsafe { ancillary(&header.msg_hdr) };
+            let (len, remote) = (length, source(name)?);
+            Some((bytes.get(..len)?, Received { len, remote, local, fields }))
+        })
+    }
+}
+
+/// The address in a storage that the kernel filled.
+fn source(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    let name = std::ptr::from_ref(name);
+    // SAFETY: a storage is large enough and aligned for either kind, and its family says which it is.
+    unsafe {
+        match libc::c_int::from((*name).ss_family) {
+            libc::AF_INET => {
+                let v4 = *name.cast::<libc::sockaddr_in>();
+                let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+                Some(SocketAddr::new(ip.into(), u16::from_be(v4.sin_port)))
+            }
+            libc::AF_INET6 => {
+                let v6 = *name.cast::<libc::sockaddr_in6>();
+                let (ip, port) = (Ipv6Addr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port));
+                Some(std::net::SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Sends one datagram gathered from `parts`, from the address `local` if given, with these header fields.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -82,6 +83,8 @@ impl Poller {
 #[derive(Debug)]
 pub struct Waker {
     event: EventFd,
+    /// Woken and not drained yet: a system call less for everybody who comes meanwhile.
+    woken: AtomicBool,
 }
 
 impl Waker {
@@ -92,19 +95,27 @@ impl Waker {
     pub fn new() -> io::Result<Self> {
         let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|e| tried("creating an eventfd", &e.into()))?;
-        Ok(Self { event })
+        Ok(Self { event, woken: AtomicBool::new(false) })
     }
 
     /// Makes the descriptor readable. Several wakes before a [`Waker::drain`] count as one.
     pub fn wake(&self) {
+        if self.woken.swap(true, Ordering::AcqRel) {
+            return;
+        }
         // Only fails when the counter is at its maximum, and then the descriptor is readable anyway.
         let _ = self.event.write(1);
     }
 
     /// Takes back all wakes so far.
+    ///
+    /// What was handed over before a wake that this takes back is to be looked for after it.
     pub fn drain(&self) {
         // WouldBlock when nobody woke us: nothing to take back.
         let _ = self.event.read();
+        // Last: the other way round, a write in between would be taken back and none would ever follow. It reads what
+        // those who wrote nothing have set, so that what they handed over is seen.
+        self.woken.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -76,3 +76,17 @@ pub(crate) fn bound_receive(fd: RawFd) -> io::Result<()> {
     };
     check(result).map(drop)
 }
+
+/// How many datagrams found a socket's receive buffer full.
+pub(crate) fn receive_drops(fd: RawFd) -> io::Result<u32> {
+    // SK_MEMINFO_DROPS of linux/sock_diag.h, the last of its nine values.
+    const DROPS: usize = 8;
+    let mut values = [0u32; DROPS + 1];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` octets, the exact size of `values`.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, values.as_mut_ptr().cast(), &raw mut length)
+    };
+    check(result)?;
+    Ok(values[DROPS])
+}

@@ -20,6 +20,32 @@ pub struct Meta {
     pub fields: Fields,
 }
 
+/// Room for several datagrams that one system call takes in.
+pub struct Batch(msg::Batch);
+
+impl Batch {
+    /// Room for `count` datagrams of any size.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self(msg::Batch::new(count, usize::from(u16::MAX)))
+    }
+
+    /// Whether it was filled: there may be more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.len() == self.0.capacity()
+    }
+
+    /// What was taken in last, from `socket`.
+    pub fn iter<'a>(&'a self, socket: &'a UdpSocket) -> impl Iterator<Item = (&'a [u8], Meta)> {
+        self.0.iter().map(|(bytes, received)| {
+            let bound = socket.bound;
+            let local = SocketAddr::new(received.local.unwrap_or(bound.ip()), bound.port());
+            (bytes, Meta { local, remote: received.remote, fields: received.fields })
+        })
+    }
+}
+
 /// A nonblocking UDP socket of one address family.
 #[derive(Debug)]
 pub struct UdpSocket {
@@ -67,6 +93,21 @@ impl UdpSocket {
         let got = msg::recv(self.socket.as_raw_fd(), buffer)?;
         let local = SocketAddr::new(got.local.unwrap_or(self.bound.ip()), self.bound.port());
         Ok((got.len, Meta { local, remote: got.remote, fields: got.fields }))
+    }
+
+    /// Receives as many datagrams as are there and fit into `batch`; how many. [`io::ErrorKind::WouldBlock`] when there
+    /// are none.
+    ///
+    /// # Errors
+    /// As `recvmmsg(2)`, also what ICMP reported.
+    pub fn recv_many(&self, batch: &mut Batch) -> io::Result<usize> {
+        batch.0.recv(self.socket.as_raw_fd())
+    }
+
+    /// Datagrams that found the receive buffer full since the socket was made; 0 if the kernel does not say.
+    #[must_use]
+    pub fn dropped(&self) -> u32 {
+        crate::sys::receive_drops(self.socket.as_raw_fd()).unwrap_or(0)
     }
 
     /// Sends one datagram, from `local` if given (else the routing table chooses).
@@ -150,6 +191,38 @@ mod tests {
         assert_eq!(&buffer[..n], b"hello");
         assert_eq!(meta.local, to);
         assert_eq!(meta.remote, SocketAddr::new("127.0.0.3".parse().unwrap(), client.local_addr().port()));
+    }
+
+    #[test]
+    fn several_at_once_and_what_is_lost_is_counted() {
+        let server = UdpSocket::bind("0.0.0.0:0".parse().unwrap(), None).unwrap();
+        let client = UdpSocket::bind("0.0.0.0:0".parse().unwrap(), None).unwrap();
+        let mut batch = Batch::new(4);
+        assert_eq!(server.recv_many(&mut batch).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let port = server.local_addr().port();
+        for n in 2..=7u8 {
+            let to = SocketAddr::new([127, 0, 0, n].into(), port);
+            client.send(Some([127, 0, 0, 1].into()), to, &vec![n; usize::from(n)]).unwrap();
+        }
+        let mut seen = Vec::new();
+        for expected in [4, 2] {
+            assert_eq!(server.recv_many(&mut batch).unwrap(), expected);
+            assert_eq!(batch.is_full(), expected == 4);
+            seen.extend(
+                batch.iter(&server).map(|(bytes, meta)| (bytes.to_vec(), meta.local.ip(), meta.remote)),
+            );
+        }
+        for (n, (bytes, local, remote)) in (2..=7u8).zip(seen) {
+            assert_eq!((bytes, local), (vec![n; usize::from(n)], [127, 0, 0, n].into()));
+            assert_eq!(remote, SocketAddr::new([127, 0, 0, 1].into(), client.local_addr().port()));
+        }
+        assert_eq!(server.dropped(), 0);
+        // More than any buffer holds, and nobody reads.
+        let to = SocketAddr::new([127, 0, 0, 2].into(), port);
+        for _ in 0..20_000 {
+            client.send(None, to, &[0; 4000]).unwrap();
+        }
+        assert!(server.dropped() > 0);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 
 pub mod capture;
 pub mod events;
+pub mod flood;
 pub mod libreswan;
 pub mod net;
 pub mod newer;

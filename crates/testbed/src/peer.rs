@@ -261,6 +261,17 @@ impl Peer {
         self.process.as_mut().is_some_and(|p| p.ended().is_none())
     }
 
+    /// CPU time of its threads so far.
+    pub fn cpu(&self) -> Duration {
+        let pid = self.process.as_ref().map_or(0, Process::pid);
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let nanoseconds = |folder: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(folder.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Duration::from_nanos(threads.filter_map(nanoseconds).sum())
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -111,6 +111,9 @@ fn quiet(conn: &mut Connection) {
 fn settings(side: &mut Side) -> &mut Settings {
     side.settings.export_keys = true;
     side.settings.fragment_size = 65_000;
+    // Limits are what `admission` and `flood` are about; elsewhere one mallory tries very many things.
+    side.settings.max_packet = 0;
+    side.settings.auth_failures = 0;
     &mut side.settings
 }
 

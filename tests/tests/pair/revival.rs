@@ -379,9 +379,9 @@ fn authentication_has_its_own_time() {
     assert!(begun);
     pair.net.cut = true;
     pair.run_for(15 * SECOND);
-    assert_eq!(pair.gateway.endpoint.stats().half_open, 1);
+    assert_eq!(pair.gateway.endpoint.stats().pending, 1);
     pair.run_for(10 * SECOND);
-    assert_eq!(pair.gateway.endpoint.stats().half_open, 0);
+    assert_eq!(pair.gateway.endpoint.stats().pending, 0);
     assert_eq!(pair.gateway.failures(), ["pending-auth-timeout"]);
     assert!(pair.drain().is_ok());
 }

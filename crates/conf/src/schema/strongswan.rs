@@ -20,7 +20,7 @@ pub const STRONGSWAN: &[Key] = &[
     served("block_threshold"),
     served("half_open_timeout"),
     served("init_limit_half_open"),
-    ignored("init_limit_job_load", "there is no job queue"),
+    ignored("init_limit_job_load", "there is no job queue; `adit.init_rate` limits what new peers may cost"),
     served("ikesa_limit"),
     served("max_packet"),
     served("initiator_only"),

@@ -38,8 +38,20 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 6] =
-    ["dataplane", "tun", "mtu", "message_id_sync", "pending_auth_timeout", "quick_crash_file"];
+const ADIT_KEYS: [&str; 12] = [
+    "dataplane",
+    "tun",
+    "mtu",
+    "message_id_sync",
+    "quick_crash_file",
+    "half_open_limit",
+    "pending_auth_limit",
+    "pending_auth_timeout",
+    "init_rate",
+    "init_rate_ip",
+    "init_rate_unproven",
+    "auth_failures",
+];
 const REDIRECT_KEYS: [&str; 3] = ["gateway", "stage", "grace"];
 
 /// Reads the daemon's settings. The configuration holds what could be read; it is to be applied only if no diagnostic
@@ -372,5 +384,11 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
         quick_crash_file: fields.parsed("quick_crash_file", "an absolute path", |text| {
             text.starts_with('/').then(|| PathBuf::from(text))
         }),
+        half_open_limit: number(&mut fields, "half_open_limit", default.half_open_limit),
+        pending_auth_limit: number(&mut fields, "pending_auth_limit", default.pending_auth_limit),
+        init_rate: number(&mut fields, "init_rate", default.init_rate),
+        init_rate_ip: number(&mut fields, "init_rate_ip", default.init_rate_ip),
+        init_rate_unproven: number(&mut fields, "init_rate_unproven", default.init_rate_unproven),
+        auth_failures: number(&mut fields, "auth_failures", default.auth_failures),
     }
 }

@@ -297,6 +297,18 @@ pub struct AditConf {
     pub pending_auth_timeout: Duration,
     /// The section `redirect`.
     pub redirect: RedirectConf,
+    /// Half-open IKE_SAs beyond which one of the busiest address is given up; 0 = none.
+    pub half_open_limit: u32,
+    /// The same for IKE_SAs in the middle of IKE_AUTH.
+    pub pending_auth_limit: u32,
+    /// IKE_SA_INIT requests with a good cookie per second; 0 = no limit, as in the next ones.
+    pub init_rate: u32,
+    /// The same per address (IPv6: /64).
+    pub init_rate_ip: u32,
+    /// IKE_SA_INIT requests per second without a cookie.
+    pub init_rate_unproven: u32,
+    /// Failed authentications per minute of one identity from one address.
+    pub auth_failures: u32,
 }
 
 /// `adit.redirect`: clients are sent to another gateway (RFC 5685).
@@ -327,6 +339,12 @@ impl Default for AditConf {
             redirect: RedirectConf::default(),
             pending_auth_timeout: Duration::from_secs(60),
             quick_crash_file: None,
+            half_open_limit: 10_000,
+            pending_auth_limit: 1000,
+            init_rate: 1000,
+            init_rate_ip: 50,
+            init_rate_unproven: 100,
+            auth_failures: 10,
         }
     }
 }

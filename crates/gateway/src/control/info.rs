@@ -22,13 +22,21 @@ pub(super) fn stats(daemon: &dyn Daemon) -> Message {
     let workers =
         Message::new().text("total", s.workers).text("idle", s.idle).section("active", by_priority(s.active));
     let ike_sas = Message::new().text("total", s.ike_sas).text("half-open", s.half_open);
+    // Beyond strongSwan's answer; clients pass over what they do not know.
+    let admission = admission(&s);
     Message::new()
         .section("uptime", uptime)
         .section("workers", workers)
         .section("queues", by_priority(s.queued))
         .text("scheduled", s.scheduled)
         .section("ikesas", ike_sas)
+        .section("admission", admission)
         .list("plugins", s.plugins)
+}
+
+/// Counters about strangers, by name.
+pub(super) fn admission(stats: &super::StatsSnapshot) -> Message {
+    stats.admission.iter().fold(Message::new(), |message, (name, value)| message.text(name, *value))
 }
 
 fn by_priority([critical, high, medium, low]: [u32; 4]) -> Message {
@@ -133,7 +141,7 @@ mod tests {
             stats(&fake).to_string(),
             "uptime {running=2 minutes since=Nov 23 21:09:38 2026} workers {total=5 idle=4 active {critical=1 high=0 \
              medium=0 low=0}} queues {critical=0 high=0 medium=0 low=0} scheduled=3 ikesas {total=1 half-open=0} \
-             plugins=[vici counters]"
+             admission {cookies-sent=7 refused=0} plugins=[vici counters]"
         );
     }
 

@@ -193,6 +193,8 @@ pub struct StatsSnapshot {
     pub ike_sas: u32,
     /// IKE_SAs not established yet.
     pub half_open: u32,
+    /// What strangers did and how it was met, by name.
+    pub admission: Vec<(&'static str, u64)>,
     /// What is compiled in, under the names operators know from plugin lists.
     pub plugins: Vec<String>,
 }

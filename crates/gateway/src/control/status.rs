@@ -12,7 +12,8 @@
 //!   children { <child> { state = up | connecting | retrying | trap | listening | down, next-retry (seconds), child-sas, bytes-in, bytes-out, local-ts, remote-ts, failure { … } } }
 //! }
 //! ```
-//! The answer carries the failures of peers that matched no connection: `strangers { 0 { failure } … }`.
+//! The answer carries the failures of peers that matched no connection, `strangers { 0 { failure } … }`, and what
+//! strangers did and how it was met, `admission { <counter> = <number> … }`.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +68,8 @@ pub(super) fn status(daemon: &dyn Daemon, _: &Message, stream: &mut dyn EventSin
     let strangers = daemon.strangers();
     let list =
         strangers.iter().enumerate().fold(Message::new(), |m, (i, f)| m.section(&i.to_string(), failure(f)));
-    Message::new().section("strangers", list)
+    let admission = super::info::admission(&daemon.stats());
+    Message::new().section("strangers", list).section("admission", admission)
 }
 
 impl Running {

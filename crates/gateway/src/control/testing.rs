@@ -134,6 +134,7 @@ impl Daemon for Fake {
             scheduled: 3,
             ike_sas: 1,
             half_open: 0,
+            admission: vec![("cookies-sent", 7), ("refused", 0)],
             plugins: vec!["vici".into(), "counters".into()],
         }
     }

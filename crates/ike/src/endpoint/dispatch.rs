@@ -6,8 +6,54 @@ use crate::action::{Action, ActionId, Completion, Path};
 use crate::core::{Bracketed, Core, Wait, log};
 use crate::sa::Phase;
 
+/// Whose a message is.
+enum Owner {
+    Sa(u32),
+    /// No IKE_SA's.
+    Nobody,
+    /// It bears the SPI of an IKE_SA and does not fit it.
+    Mismatch,
+}
+
+/// Whether it is the request that begins an IKE_SA.
+fn begins(header: &Header) -> bool {
+    header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response
+}
+
 impl Core {
     pub(crate) fn receive(&mut self, path: Path, bytes: &[u8]) {
+        let limit = self.settings.max_packet as usize;
+        if limit > 0 && bytes.len() > limit {
+            self.stats.oversized += 1;
+            return;
+        }
+        let header = match Header::parse(bytes) {
+            Ok(header) if usize::try_from(header.length) == Ok(bytes.len()) && header.spi_i != 0 => header,
+            _ => {
+                self.stats.malformed += 1;
+                return;
+            }
+        };
+        match self.owner(&header) {
+            Owner::Sa(id) => {
+                self.log_received(path, bytes);
+                self.with(id, |sa, core| sa.on_message(core, path, &header, bytes));
+                if let Some(old) = self.inherit.take() {
+                    self.with(old, |sa, core| sa.ike_rival_is_used(core));
+                    self.with(id, |sa, core| sa.on_message(core, path, &header, bytes));
+                }
+            }
+            Owner::Nobody => {
+                self.hush(|guard| &mut guard.quiet);
+                self.log_received(path, bytes);
+                self.on_stranger(path, &header, bytes);
+                self.muted = false;
+            }
+            Owner::Mismatch => self.stats.unknown_spi += 1,
+        }
+    }
+
+    fn log_received(&mut self, path: Path, bytes: &[u8]) {
         log!(
             self,
             Net,
@@ -18,47 +64,36 @@ impl Core {
             Bracketed(path.local),
             bytes.len()
         );
-        let header = match Header::parse(bytes) {
-            Ok(header) if usize::try_from(header.length) == Ok(bytes.len()) => header,
-            _ => {
-                self.stats.malformed += 1;
-                return;
-            }
-        };
-        if header.spi_i == 0 {
-            self.stats.malformed += 1;
-            return;
-        }
+    }
+
+    fn on_stranger(&mut self, path: Path, header: &Header, bytes: &[u8]) {
         if header.major != 2 {
-            return self.refuse_version(path, &header);
+            self.refuse_version(path, header);
+        } else if !begins(header) {
+            self.unknown_spi(path, header);
+        } else if header.spi_r == 0 {
+            self.on_init_request(path, header, bytes);
+        } else {
+            self.stats.malformed += 1;
         }
-        let first = header.exchange == ExchangeType::IKE_SA_INIT;
-        if first && header.flags.initiator && !header.flags.response {
-            if header.spi_r == 0 {
-                self.on_init_request(path, &header, bytes);
-            } else {
-                self.stats.malformed += 1;
-            }
-            return;
+    }
+
+    /// Whose message it is, by its SPIs.
+    fn owner(&self, header: &Header) -> Owner {
+        if header.major != 2 || begins(header) {
+            return Owner::Nobody;
         }
         // The initiator flag says whose SPI is whose: that of the sender's role.
         let (own, other) =
             if header.flags.initiator { (header.spi_r, header.spi_i) } else { (header.spi_i, header.spi_r) };
-        let Some(id) = self.by_spi.get(&own).copied() else { return self.unknown_spi(path, &header) };
+        let Some(id) = self.by_spi.get(&own).copied() else { return Owner::Nobody };
+        let first = header.exchange == ExchangeType::IKE_SA_INIT;
         let fits = self.sas.get(&id).is_some_and(|sa| {
             let theirs = if sa.initiator { sa.spi_r } else { sa.spi_i };
             let waiting = matches!(sa.phase, Phase::Init(_));
             sa.initiator != header.flags.initiator && (theirs == other || (waiting && first))
         });
-        if !fits {
-            self.stats.unknown_spi += 1;
-            return;
-        }
-        self.with(id, |sa, core| sa.on_message(core, path, &header, bytes));
-        if let Some(old) = self.inherit.take() {
-            self.with(old, |sa, core| sa.ike_rival_is_used(core));
-            self.with(id, |sa, core| sa.on_message(core, path, &header, bytes));
-        }
+        if fits { Owner::Sa(id) } else { Owner::Mismatch }
     }
 
     pub(crate) fn answered(&mut self, id: ActionId, completion: Completion) {

@@ -29,8 +29,10 @@ pub use reconfigure::RunningConfig;
 pub struct Stats {
     /// IKE_SAs in any state.
     pub ike_sas: usize,
-    /// IKE_SAs whose peer is not authenticated yet and initiated.
+    /// IKE_SAs whose IKE_SA_INIT was answered and whose peer, the initiator, has not come back.
     pub half_open: usize,
+    /// IKE_SAs whose peer, the initiator, has sent a genuine IKE_AUTH and not proved itself yet.
+    pub pending: usize,
     /// CHILD_SAs.
     pub child_sas: usize,
     /// Datagrams dropped as no IKE messages.
@@ -47,10 +49,44 @@ pub struct Stats {
     pub dropped_fragments: u64,
     /// Quick crash detection tokens that proved nothing.
     pub wrong_tokens: u64,
+    /// Datagrams longer than `max_packet`.
+    pub oversized: u64,
     /// Cookies demanded.
     pub cookies_sent: u64,
-    /// IKE_SA_INIT requests ignored because of a limit.
+    /// Cookies shown that were good.
+    pub cookies_accepted: u64,
+    /// Cookies shown that were not: forged, too old, or for another request.
+    pub cookies_wrong: u64,
+    /// IKE_SA_INIT requests ignored because of a limit; the next six say which.
     pub refused: u64,
+    /// By `initiator_only`, or because we are leaving.
+    pub not_responding: u64,
+    /// By `block_threshold`.
+    pub blocked: u64,
+    /// By `init_limit_half_open`.
+    pub half_open_limited: u64,
+    /// By `ikesa_limit`.
+    pub sas_limited: u64,
+    /// By `adit.init_rate_ip`, with a good cookie.
+    pub rate_limited_ip: u64,
+    /// By `adit.init_rate`, with a good cookie.
+    pub rate_limited: u64,
+    /// Unprotected messages without an answer, because too many were answered in that second.
+    pub unanswered: u64,
+    /// Half-open IKE_SAs given up after `half_open_timeout`.
+    pub half_open_timeouts: u64,
+    /// Half-open IKE_SAs that made room for another one.
+    pub half_open_evicted: u64,
+    /// Pending IKE_SAs given up after `adit.pending_auth_timeout`.
+    pub pending_timeouts: u64,
+    /// Pending IKE_SAs that made room for another one.
+    pub pending_evicted: u64,
+    /// Peers that did not prove to be who they said they are.
+    pub auth_failures: u64,
+    /// Authentications refused unseen by `adit.auth_failures`.
+    pub auth_limited: u64,
+    /// Strangers' messages that had no line in the log, because others had filled that second.
+    pub untold: u64,
     /// Clients that we sent to another gateway.
     pub redirects_sent: u64,
     /// Times that we went to another gateway.
@@ -63,6 +99,38 @@ pub struct Stats {
     pub retransmits: u64,
     /// Requests retransmitted by peers.
     pub peer_retransmits: u64,
+}
+
+impl Stats {
+    /// What concerns strangers, under the names that operators see.
+    #[must_use]
+    pub const fn admission(&self) -> [(&'static str, u64); 23] {
+        [
+            ("half-open", self.half_open as u64),
+            ("pending-auth", self.pending as u64),
+            ("cookies-sent", self.cookies_sent),
+            ("cookies-accepted", self.cookies_accepted),
+            ("cookies-wrong", self.cookies_wrong),
+            ("refused", self.refused),
+            ("not-responding", self.not_responding),
+            ("blocked", self.blocked),
+            ("half-open-limited", self.half_open_limited),
+            ("sas-limited", self.sas_limited),
+            ("rate-limited-ip", self.rate_limited_ip),
+            ("rate-limited", self.rate_limited),
+            ("unanswered", self.unanswered),
+            ("half-open-timeouts", self.half_open_timeouts),
+            ("half-open-evicted", self.half_open_evicted),
+            ("pending-auth-timeouts", self.pending_timeouts),
+            ("pending-auth-evicted", self.pending_evicted),
+            ("auth-failures", self.auth_failures),
+            ("auth-limited", self.auth_limited),
+            ("malformed", self.malformed),
+            ("oversized", self.oversized),
+            ("unknown-spi", self.unknown_spi),
+            ("untold", self.untold),
+        ]
+    }
 }
 
 /// All IKE_SAs of one shard.
@@ -172,7 +240,8 @@ impl Endpoint {
     pub fn stats(&self) -> Stats {
         Stats {
             ike_sas: self.core.sas.len(),
-            half_open: self.core.half_open as usize,
+            half_open: self.core.guard.half_open.len(),
+            pending: self.core.guard.pending.len(),
             child_sas: self.core.child_owner.len(),
             ..self.core.stats
         }
@@ -221,11 +290,10 @@ impl Endpoint {
             ("CHILD_SAs", core.child_owner.len()),
             ("ESP SPIs", core.esp_spis.len()),
             ("deadlines", core.deadlines.len()),
-            ("half-open IKE_SAs", core.half_open as usize),
-            ("half-open addresses", core.half_open_by_ip.len()),
             ("first messages", core.init_requests.len() - core.init_done.len().min(core.init_requests.len())),
         ]
         .into_iter()
+        .chain(core.guard.leftovers())
         .filter(|(_, count)| *count > 0)
         .collect()
     }

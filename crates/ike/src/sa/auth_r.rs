@@ -12,6 +12,7 @@ use crate::action::{Action, Leased};
 use crate::config::{AuthMethod, Unique};
 use crate::core::{Core, Wait, log};
 use crate::event::Event;
+use crate::guard::Source;
 use crate::reason::Reason;
 use crate::sa::auth_method::{METHOD_PSK, Passwords, Whose, id_payload, identity};
 use crate::sa::config_payload;
@@ -43,6 +44,8 @@ pub(crate) struct AuthR {
     /// CFG_REQUEST.
     wants: Option<Vec<(u16, Vec<u8>)>>,
     initial_contact: bool,
+    /// That it failed has been counted already.
+    counted: bool,
     /// IKE_SA_INIT said that a child need not come along (RFC 6023).
     childless: bool,
     /// Another gateway has sent the peer here (RFC 5685).
@@ -63,6 +66,7 @@ impl AuthR {
             childless,
             sent_here,
             mobike: None,
+            counted: false,
         }
     }
 }
@@ -97,8 +101,11 @@ impl IkeSa {
         let step = std::mem::replace(&mut auth.step, RStep::First);
         self.sync.hear(core, &message);
         if matches!(step, RStep::First) {
-            // It has shown that it gets our answers. What is still to come may need a human, or the outside.
+            // It has come back: no longer half-open. What is still to come may need a human, or the
+            // outside.
+            core.wait_for_peer(self, true);
             self.half_open_until = Some(core.now + core.settings.pending_auth_timeout);
+            core.make_room(true);
         }
         let result = match step {
             RStep::First => self.first_request(core, &mut auth, message),
@@ -143,6 +150,7 @@ impl IkeSa {
         let (conn, local) = select::by_identity(core, self, &remote, asked.as_ref(), method, suite)?;
         core.switch_connection(self, conn);
         self.local_id = local;
+        self.check_guesses(core, &remote)?;
         if let Some(asked) = message.cert_requests() {
             auth.transcript.cert_request = Some(asked);
         }
@@ -223,6 +231,13 @@ impl IkeSa {
             && let Some(name) = server.identity()
         {
             log!(core, Ike, 1, self, "received EAP identity '{}'", printable(name));
+            self.check_guesses(core, &guessed(&printable(name)))?;
+        }
+        if server.refusing().is_some() && !auth.counted {
+            // Now, and not when the client is done with it: it could try others meanwhile.
+            auth.counted = true;
+            let name = server.identity().map(printable);
+            self.count_guess(core, name.as_deref());
         }
         match step {
             ServerStep::Request(packet) => {
@@ -313,6 +328,10 @@ impl IkeSa {
         self.remember_peer(core);
         payloads.extend(self.own_token(core));
         self.agree_on_mobike(auth.mobike.take(), Box::default());
+        let source = Source::of(self.path.remote.ip());
+        for identity in [Some(&self.remote_id), self.remote_eap_id.as_ref()].into_iter().flatten() {
+            core.guard.guesses.succeeded(identity, source);
+        }
         let wanted = auth.wants.as_deref().map(config_payload::wanted).unwrap_or_default();
         self.phase = Phase::AuthR(auth);
         if wanted.is_empty() {
@@ -444,25 +463,19 @@ impl IkeSa {
             return false;
         }
         log!(core, Ike, 1, self, "received AUTHENTICATION_FAILED notify error");
-        let reason = match &self.phase {
-            Phase::AuthR(auth) => self.refused_password(auth),
-            _ => None,
-        };
         let (method, local) = (self.conn.local.method, self.local_id.clone());
-        let reason = reason.unwrap_or(Reason::AuthFailedByPeer { method, local });
+        let reason = self.refused_proof().unwrap_or(Reason::AuthFailedByPeer { method, local });
         self.respond(core, ExchangeType::INFORMATIONAL, mid, Vec::new());
         self.fail(core, reason);
         true
     }
 
     /// Why a client did not go on: many just stop when their password is refused.
-    pub(crate) fn half_open_reason(&self) -> Reason {
-        let refused = match &self.phase {
+    pub(crate) fn refused_proof(&self) -> Option<Reason> {
+        match &self.phase {
             Phase::AuthR(auth) => self.refused_password(auth),
             _ => None,
-        };
-        let started = matches!(&self.phase, Phase::AuthR(auth) if auth.id_i.is_some());
-        refused.unwrap_or(if started { Reason::PendingAuthTimeout } else { Reason::HalfOpenTimeout })
+        }
     }
 
     fn refused_password(&self, auth: &AuthR) -> Option<Reason> {
@@ -490,6 +503,50 @@ impl IkeSa {
         if self.established_at.is_none() {
             self.phase = Phase::Established;
             self.on_established(core);
+        }
+    }
+
+    /// Refuses an identity unseen that failed too often of late: a secret must not be guessed at the rate of packets.
+    fn check_guesses(&self, core: &mut Core, identity: &Identity) -> Fatal<()> {
+        let source = Source::of(self.path.remote.ip());
+        let key = crate::core::peer_digest(&self.local_id, identity);
+        let known = core.by_peer.range((key, 0)..=(key, u32::MAX)).any(|(_, id)| {
+            core.sas
+                .get(id)
+                .is_some_and(|it| it.is_established() && Source::of(it.path.remote.ip()) == source)
+        });
+        let per_minute = core.settings.auth_failures;
+        if core.guard.guesses.exceeded(core.now, per_minute, (identity, source), known) {
+            core.stats.auth_limited += 1;
+            return Err(Reason::TooManyFailures { identity: identity.clone() });
+        }
+        Ok(())
+    }
+
+    /// A peer that ends without having proved itself, whatever way it ends.
+    pub(crate) fn count_failed_proof(&self, core: &mut Core, reason: &Reason) {
+        let Phase::AuthR(auth) = &self.phase else { return };
+        let user = match reason {
+            Reason::EapFailed { identity, .. } => Some(identity.as_str()),
+            Reason::PskMismatch { .. }
+            | Reason::NoSharedKey { .. }
+            | Reason::BadSignature { .. }
+            | Reason::EapAuthMismatch
+            | Reason::EapIdentityMismatch { .. } => None,
+            _ => return,
+        };
+        if !auth.counted {
+            self.count_guess(core, user);
+        }
+    }
+
+    fn count_guess(&self, core: &mut Core, user: Option<&str>) {
+        core.stats.auth_failures += 1;
+        let source = Source::of(self.path.remote.ip());
+        let (now, per_minute) = (core.now, core.settings.auth_failures);
+        let user = user.map(guessed).filter(|user| *user != self.remote_id);
+        for identity in [Some(&self.remote_id), user.as_ref()].into_iter().flatten() {
+            core.guard.guesses.failed(now, per_minute, identity, source);
         }
     }
 
@@ -547,6 +604,11 @@ fn eap_identity(name: &[u8]) -> Identity {
         .and_then(|text| Identity::parse(text).ok())
         .filter(|id| !id.is_any())
         .unwrap_or_else(|| Identity::KeyId(name.to_vec()))
+}
+
+/// The identity under which guesses at the password of a user are counted.
+fn guessed(shown: &str) -> Identity {
+    eap_identity(shown.as_bytes())
 }
 
 /// A peer's bytes for a log line or a sentence.

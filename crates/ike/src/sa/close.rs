@@ -19,7 +19,25 @@ impl IkeSa {
         }
         log!(core, Ike, 1, self, "IKE_SA {} failed: {reason}", self.label());
         core.event(self.failure(&reason));
+        self.count_failed_proof(core, &reason);
         self.close(core, Some(reason));
+    }
+
+    /// Ends one whose peer has not proved itself and stalls, or is one too many. An attacker makes many of those: what is
+    /// told of them is limited.
+    pub(crate) fn give_up(&mut self, core: &mut Core, reason: Reason) {
+        let muted = core.muted;
+        let reason = match self.refused_proof() {
+            Some(refused) => refused,
+            None => {
+                core.hush(|guard| &mut guard.quiet_admitted);
+                reason
+            }
+        };
+        let ip = self.path.remote.ip();
+        log!(core, Job, 1, self, "deleting half open IKE_SA {} with {ip}", self.label());
+        self.fail(core, reason);
+        core.muted = muted;
     }
 
     fn failure(&self, reason: &Reason) -> Event {

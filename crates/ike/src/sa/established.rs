@@ -54,14 +54,12 @@ impl IkeSa {
     /// No longer counts as half-open. Late duplicates of its first message are remembered for a while.
     pub(crate) fn leave_half_open(&mut self, core: &mut Core, established: bool) {
         self.half_open_until = None;
-        if let Some(ip) = self.half_open_ip.take() {
-            core.half_open_down(ip);
-        }
-        if let Some(digest) = self.init_digest.take() {
-            core.init_requests.remove(&digest);
+        core.wait_no_more(self);
+        if let Some(key) = self.init_key.take() {
+            core.init_requests.remove(&key);
             if established {
-                core.init_requests.insert(digest, 0);
-                core.init_done.push_back((core.now, digest));
+                core.init_requests.insert(key, 0);
+                core.init_done.push_back((core.now, key));
             }
         }
     }

@@ -49,6 +49,8 @@ use adit_ipsec::{GatewayId, Identity, PacketInfo, Transform};
 
 use crate::action::Path;
 use crate::config::{ChildConfig, Connection};
+use crate::core::InitKey;
+use crate::guard::Waiting;
 use crate::reason::Reason;
 use crate::time::Instant;
 
@@ -287,11 +289,11 @@ pub(crate) struct IkeSa {
     /// Of commands that wait for it to be established.
     pub up_tags: Vec<u64>,
     /// Index key in `Core::init_requests`.
-    pub init_digest: Option<[u8; 20]>,
+    pub init_key: Option<InitKey>,
     /// Index key in `Core::by_peer`.
     pub peer_key: Option<u64>,
-    /// Address under which it counts as half-open.
-    pub half_open_ip: Option<IpAddr>,
+    /// Its place among those whose peer has not proved itself.
+    pub waiting: Option<Waiting>,
     /// We initiated the handshake, whoever rekeyed since.
     pub first_initiator: bool,
     /// The IKE_SA that this one replaces by reauthentication.
@@ -370,9 +372,9 @@ impl IkeSa {
             tries: 0,
             terminate_tags: Vec::new(),
             up_tags: Vec::new(),
-            init_digest: None,
+            init_key: None,
             peer_key: None,
-            half_open_ip: None,
+            waiting: None,
             first_initiator: initiator,
             reauth_of: None,
             reauth_failures: 0,

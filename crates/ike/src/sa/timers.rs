@@ -51,9 +51,15 @@ impl IkeSa {
             return self.close(core, None);
         }
         if due(self.half_open_until) {
-            let ip = self.path.remote.ip();
-            log!(core, Job, 1, self, "deleting half open IKE_SA {} with {ip} after timeout", self.label());
-            return self.fail(core, self.half_open_reason());
+            let pending = self.waiting.is_some_and(|waiting| waiting.pending);
+            let stats = &mut core.stats;
+            let (counter, reason) = if pending {
+                (&mut stats.pending_timeouts, Reason::PendingAuthTimeout)
+            } else {
+                (&mut stats.half_open_timeouts, Reason::HalfOpenTimeout)
+            };
+            *counter += 1;
+            return self.give_up(core, reason);
         }
         if due(self.expire_at) {
             self.expire_at = None;

@@ -1,5 +1,6 @@
 //! Two endpoints against each other. Faults of the network are the pair tests' business.
 
+mod admission;
 mod auth;
 mod child;
 mod failures;

@@ -47,7 +47,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    fn new(config: Config, settings: Settings, seed: u64) -> Self {
+    pub(crate) fn new(config: Config, settings: Settings, seed: u64) -> Self {
         Self {
             endpoint: Endpoint::new(settings, Arc::new(config), Box::new(SeededRandom::new(seed)), NOW),
             installed: BTreeMap::new(),
@@ -112,8 +112,10 @@ pub(crate) struct Pair {
     pub now: Instant,
     pub client: Host,
     pub server: Host,
-    /// The client's address as the server sees it.
+    /// The client is behind a NAT.
     pub nat: bool,
+    /// The client's address as the server sees it, if so.
+    pub natted: IpAddr,
     /// Nothing passes.
     pub cut: bool,
     /// Everything that was sent, by the client or not.
@@ -192,6 +194,7 @@ impl Setup {
             client: Host::new(self.client, self.client_settings, 1),
             server: Host::new(self.server, self.server_settings, 2),
             nat: false,
+            natted: NATTED.parse().unwrap(),
             cut: false,
             wire: Vec::new(),
             drop: BTreeSet::new(),
@@ -248,7 +251,7 @@ impl Pair {
         let mut path = Path { local: sent.path.remote, remote: sent.path.local };
         if self.nat {
             // Ports beyond 10000 belong to the NAT.
-            let natted: IpAddr = NATTED.parse().unwrap();
+            let natted = self.natted;
             let inside: IpAddr = CLIENT.parse().unwrap();
             if from_client {
                 path.remote = SocketAddr::new(natted, path.remote.port() + 10_000);
