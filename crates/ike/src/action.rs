@@ -170,7 +170,7 @@ pub enum Action {
         /// Its unique id.
         id: u32,
     },
-    /// The outer addresses of a CHILD_SA changed.
+    /// The outer addresses of a CHILD_SA changed. Comes also for one whose installation failed or is still under way.
     UpdateChild {
         /// Its unique id.
         id: u32,

@@ -22,6 +22,8 @@ mod action;
 mod change;
 mod config;
 mod core;
+#[cfg(feature = "digest")]
+mod digest;
 mod endpoint;
 mod event;
 mod guard;
@@ -38,6 +40,8 @@ pub use config::{
     AuthMethod, ChildAction, ChildConfig, Childless, Config, Connection, Credentials, Fragmentation,
     HostSpec, LocalAuth, RemoteAuth, SendCert, SharedSecret, ShuntConfig, Unique,
 };
+#[cfg(feature = "digest")]
+pub use digest::{Digest, SaDigest};
 pub use endpoint::{Endpoint, RetryView, RunningConfig, Stats};
 pub use event::{ChildKeysExport, Event, Group, IkeKeysExport};
 pub use reason::Reason;

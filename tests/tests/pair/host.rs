@@ -11,7 +11,7 @@ use adit_ike::{
     Action, ActionId, Command, Completion, Config, Endpoint, Event, Instant, Leased, Path, Reason, Settings,
     TransmitKind,
 };
-use adit_ipsec::{ChildSa, Identity, Usage};
+use adit_ipsec::{ChildSa, Identity, PacketInfo, Selector, Usage};
 
 use crate::net::{End, Net};
 
@@ -62,6 +62,8 @@ pub struct Installed {
     /// Sequence numbers that it left out.
     pub skipped: u64,
     pub sends: bool,
+    /// When it began to send, as a number that rises: of several that fit a packet, the eldest sends it.
+    pub rank: u64,
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub udp_encap: bool,
@@ -86,12 +88,40 @@ pub struct Host {
     pub events: Vec<(u64, Event)>,
     pub objections: Vec<String>,
     /// Of commands it was given.
-    tags: Vec<u64>,
+    pub tags: Vec<u64>,
     /// Everything that was ever installed.
     pub installed_ever: u64,
+    /// How often the SAD has changed.
+    pub turns: u64,
     /// Everything that was ever done to it, if that is written down.
     tape: Option<Vec<(u64, Input)>>,
     born: (Settings, Arc<Config>, Vec<IpAddr>, u64, i64),
+}
+
+/// The IKE_SAs and CHILD_SAs that are up if one only listens to the events, as the gateway's subscribers do.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub ikes: BTreeSet<u32>,
+    pub children: BTreeSet<u32>,
+}
+
+impl Told {
+    /// One more event; an error if it does not fit those before.
+    pub fn hear(&mut self, event: &Event) -> Result<(), String> {
+        let Self { ikes, children } = self;
+        let fits = match event {
+            Event::IkeEstablished { id } => ikes.insert(*id),
+            Event::IkeRekeyed { old, new } => ikes.remove(old) && ikes.insert(*new),
+            Event::IkeClosed { id, was_established, .. } => ikes.remove(id) == *was_established,
+            Event::ChildUp { ike, id } => ikes.contains(ike) && children.insert(*id),
+            Event::ChildRekeyed { ike, old, new } => {
+                ikes.contains(ike) && children.remove(old) && children.insert(*new)
+            }
+            Event::ChildDown { ike, id, .. } => ikes.contains(ike) && children.remove(id),
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(format!("the event does not fit those before: {event:?}")) }
+    }
 }
 
 impl Host {
@@ -122,6 +152,7 @@ impl Host {
             objections: Vec::new(),
             tags: Vec::new(),
             installed_ever: 0,
+            turns: 0,
         }
     }
 
@@ -300,17 +331,17 @@ impl Host {
             }
             Action::InstallChild(sa) => Some(Completion::Done(self.install(*sa))),
             Action::ActivateOutbound { id } => {
-                match self.sad.get_mut(&id) {
-                    Some(entry) => entry.sends = true,
-                    None => self
-                        .objections
-                        .push(format!("outbound half activated of CHILD_SA {id}, not installed")),
+                if self.sad.contains_key(&id) {
+                    self.start_sending(id);
+                } else {
+                    self.objections.push(format!("outbound half activated of CHILD_SA {id}, not installed"));
                 }
                 None
             }
             Action::UpdateChild { id, path, udp_encap } => {
                 match self.sad.get_mut(&id) {
                     Some(entry) => {
+                        self.turns += 1;
                         (entry.local, entry.remote, entry.udp_encap) = (path.local, path.remote, udp_encap);
                     }
                     None if self.refused.contains(&id) => {}
@@ -326,6 +357,7 @@ impl Host {
                 None
             }
             Action::RemoveChild { id } => {
+                self.turns += 1;
                 if self.sad.remove(&id).is_none() && !self.refused.remove(&id) {
                     self.objections.push(format!("CHILD_SA {id} removed, which is not installed"));
                 }
@@ -398,8 +430,38 @@ impl Host {
         }
         let (local, remote, udp_encap) = (sa.local, sa.remote, sa.udp_encap);
         self.installed_ever += 1;
-        self.sad.insert(id, Installed { skipped: 0, sends: sa.outbound_ready, local, remote, udp_encap, sa });
+        self.turns += 1;
+        let ready = sa.outbound_ready;
+        self.sad.insert(id, Installed { skipped: 0, sends: false, rank: 0, local, remote, udp_encap, sa });
+        if ready {
+            self.start_sending(id);
+        }
         Ok(())
+    }
+
+    /// As a data plane does: the SA takes the place of the one that it replaces, for good.
+    fn start_sending(&mut self, id: u32) {
+        self.turns += 1;
+        let rank = self.turns;
+        let Some(entry) = self.sad.get_mut(&id).filter(|entry| !entry.sends) else { return };
+        (entry.sends, entry.rank) = (true, rank);
+        if let Some(old) = entry.sa.replaces.and_then(|old| self.sad.get_mut(&old)) {
+            old.sends = false;
+        }
+    }
+
+    /// The SA that a packet leaves on.
+    pub fn outbound(&self, packet: &PacketInfo) -> Option<&Installed> {
+        let fits = |list: &[Selector], addr, port| {
+            list.iter().any(|selector| selector.matches(addr, packet.protocol, port))
+        };
+        let sending = self.sad.values().filter(|entry| entry.sends);
+        sending
+            .filter(|entry| {
+                fits(&entry.sa.local_ts, packet.src, packet.src_port)
+                    && fits(&entry.sa.remote_ts, packet.dst, packet.dst_port)
+            })
+            .min_by_key(|entry| entry.rank)
     }
 
     fn lease(&mut self, pools: &[String], identity: &Identity, wanted: &[IpAddr]) -> Result<Leased, String> {
@@ -477,26 +539,11 @@ impl Host {
             .collect()
     }
 
-    /// The IKE_SAs and CHILD_SAs that are up if one only listens to the events, as the gateway's subscribers do.
-    pub fn told(&self) -> Result<(BTreeSet<u32>, BTreeSet<u32>), String> {
-        let (mut ikes, mut children) = (BTreeSet::new(), BTreeSet::new());
-        for (_, event) in &self.events {
-            let fits = match event {
-                Event::IkeEstablished { id } => ikes.insert(*id),
-                Event::IkeRekeyed { old, new } => ikes.remove(old) && ikes.insert(*new),
-                Event::IkeClosed { id, was_established, .. } => ikes.remove(id) == *was_established,
-                Event::ChildUp { ike, id } => ikes.contains(ike) && children.insert(*id),
-                Event::ChildRekeyed { ike, old, new } => {
-                    ikes.contains(ike) && children.remove(old) && children.insert(*new)
-                }
-                Event::ChildDown { ike, id, .. } => ikes.contains(ike) && children.remove(id),
-                _ => true,
-            };
-            if !fits {
-                return Err(format!("the event does not fit those before: {event:?}"));
-            }
-        }
-        Ok((ikes, children))
+    /// What its events say is up.
+    pub fn told(&self) -> Result<Told, String> {
+        let mut told = Told::default();
+        self.events.iter().try_for_each(|(_, event)| told.hear(event))?;
+        Ok(told)
     }
 
     /// Commands with a tag that were not answered exactly once.

@@ -26,7 +26,7 @@ impl End {
 }
 
 /// What one direction does to datagrams. Probabilities in percent, times in microseconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
     pub loss: u32,
     pub duplicates: u32,
@@ -181,6 +181,14 @@ impl Net {
             let old = self.capture[self.rng.next_u64() as usize % self.capture.len()].clone();
             let src = if self.percent(50) { old.src } else { SocketAddr::new(STRANGER, old.src.port()) };
             self.fly(now + link.delay, old.from.other(), src, old.dst, old.bytes);
+        }
+    }
+
+    /// Where a packet of the client's that is not an IKE message seems to come from.
+    pub fn seen_of(&mut self, src: SocketAddr, dst: SocketAddr) -> SocketAddr {
+        match &mut self.nat {
+            Some(nat) => nat.outbound(&mut self.rng, src, dst),
+            None => src,
         }
     }
 

@@ -7,7 +7,7 @@ use adit_crypto::SeededRandom;
 use adit_ike::{ChildSaView, ChildState, Command, Endpoint, IkeState, Instant, Path, Reason, Snapshot};
 use adit_ipsec::{Mode, Selector};
 
-use crate::host::Host;
+use crate::host::{Host, Told};
 use crate::net::{End, Nat, Net};
 use crate::pki::UNIX;
 use crate::setup::{Setup, ip};
@@ -25,10 +25,14 @@ pub struct Pair {
     pub net: Net,
     pub client: Host,
     pub gateway: Host,
-    setup: Setup,
+    pub setup: Setup,
     seed: u64,
     tags: u64,
-    steps: u64,
+    /// Things that happened: a datagram arrived, an answer was given, a timer was due.
+    pub steps: u64,
+    /// The datagram that arrived last, and at whom; whoever takes it empties it.
+    pub arrived: Option<(End, Vec<u8>)>,
+    crashes: u64,
 }
 
 impl Pair {
@@ -61,7 +65,18 @@ impl Pair {
         let client = host(End::Client, &setup.client);
         let gateway = host(End::Gateway, &setup.gateway);
         let net = Net::new(seeds.next_u64(), setup.links, nat);
-        let mut pair = Self { now: SECOND, net, client, gateway, setup, seed, tags: 0, steps: 0 };
+        let mut pair = Self {
+            now: SECOND,
+            net,
+            client,
+            gateway,
+            setup,
+            seed,
+            tags: 0,
+            steps: 0,
+            arrived: None,
+            crashes: 0,
+        };
         for end in End::BOTH {
             pair.host_mut(end).hear_addresses(SECOND);
         }
@@ -109,7 +124,8 @@ impl Pair {
         self.run_for(SECOND / 10);
     }
 
-    fn flush(&mut self) {
+    /// Takes what both have to say.
+    pub fn flush(&mut self) {
         let Self { now, net, client, gateway, .. } = self;
         client.flush(*now, net);
         gateway.flush(*now, net);
@@ -129,7 +145,7 @@ impl Pair {
     }
 
     /// One thing happens, unless nothing does before `deadline`.
-    fn step(&mut self, deadline: u64) -> bool {
+    pub fn step(&mut self, deadline: u64) -> bool {
         self.flush();
         let Some(next) = self.next().filter(|next| *next <= deadline) else { return false };
         self.steps += 1;
@@ -138,6 +154,7 @@ impl Pair {
         let now = self.now;
         if let Some((to, src, dst, bytes)) = self.net.arrived(now) {
             self.host_mut(to).receive(now, src, dst, &bytes);
+            self.arrived = Some((to, bytes));
         } else if self.client.answer(now) || self.gateway.answer(now) {
         } else {
             for host in [&mut self.client, &mut self.gateway] {
@@ -190,9 +207,15 @@ impl Pair {
 
     /// Goes on until it is quiet and both ends agree; what they do not agree on otherwise.
     pub fn settle(&mut self) -> Result<(), String> {
+        self.settle_watched(|_| {})
+    }
+
+    /// The same, with somebody who looks after every step.
+    pub fn settle_watched(&mut self, mut watch: impl FnMut(&Self)) -> Result<(), String> {
         let deadline = self.now + PATIENCE;
         let mut last = String::new();
         let settled = self.run_until(deadline, |pair| {
+            watch(pair);
             pair.is_quiet()
                 && match pair.disagreement() {
                     None => true,
@@ -353,7 +376,8 @@ impl Pair {
         if had != used {
             return Some(format!("virtual addresses had {had:?}, in use {used:?}"));
         }
-        let up = (sas.iter().map(|sa| sa.id).collect(), listed.keys().copied().collect());
+        let up =
+            Told { ikes: sas.iter().map(|sa| sa.id).collect(), children: listed.keys().copied().collect() };
         match host.told() {
             Ok(told) if told != up => return Some(format!("up by events {told:?}, by the lists {up:?}")),
             Ok(_) => {}
@@ -462,7 +486,8 @@ impl Pair {
             End::Gateway => &self.setup.gateway,
         };
         let (settings, config) = (side.settings.clone(), side.config());
-        let seed = self.seed ^ self.now;
+        self.crashes += 1;
+        let seed = self.seed ^ self.now ^ self.crashes << 48;
         let now = self.now;
         self.host_mut(end).crash(now, settings, config, seed, UNIX);
     }
@@ -475,7 +500,7 @@ impl Pair {
             if !unanswered.is_empty() {
                 return Err(format!("{end:?}: commands {unanswered:?} have no outcome, or several"));
             }
-            let (ikes, children) = host.told()?;
+            let Told { ikes, children } = host.told()?;
             if !ikes.is_empty() || !children.is_empty() {
                 return Err(format!("{end:?}: by events IKE_SAs {ikes:?} and CHILD_SAs {children:?} are up"));
             }

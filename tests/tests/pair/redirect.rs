@@ -129,7 +129,7 @@ fn in_ike_sa_init() {
         assert_eq!(asked[1].0.dst, SocketAddr::new(ip(where_to), 500));
         let stats = [End::Client, End::Gateway].map(|end| pair.host(end).endpoint.stats());
         assert_eq!((stats[0].redirects_followed, stats[1].redirects_sent), (1, 1));
-        assert_eq!(pair.gateway.told().unwrap().0.len(), 1, "the first address made nothing");
+        assert_eq!(pair.gateway.told().unwrap().ikes.len(), 1, "the first address made nothing");
         shut_down(pair);
     }
 }
@@ -277,7 +277,7 @@ fn in_ike_auth() {
         // Exactly one went up at the first address, and down again by the client's delete.
         assert!(read(&pair, End::Gateway, "INFORMATIONAL request").iter().any(|line| line.contains(" D ")));
         assert_eq!(pair.gateway.leases.len(), 2);
-        assert_eq!(pair.client.told().unwrap().0.len(), 1);
+        assert_eq!(pair.client.told().unwrap().ikes.len(), 1);
         shut_down(pair);
     }
 }

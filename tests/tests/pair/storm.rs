@@ -21,24 +21,24 @@ const SHARDS: u64 = 2;
 /// One in so many is run twice and compared.
 const TWICE: u64 = 50;
 
-struct Dice(SeededRandom);
+pub struct Dice(pub SeededRandom);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0.next_u64() % limit
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    fn end(&mut self) -> End {
+    pub fn end(&mut self) -> End {
         End::BOTH[self.below(2) as usize]
     }
 }
 
 /// A random case; signatures are rare, for they cost more than all the rest, and never ECDSA, which is not repeatable.
-fn setup(dice: &mut Dice, verbose: bool) -> Setup {
+pub fn setup(dice: &mut Dice, verbose: bool) -> Setup {
     let auth = match dice.below(100) {
         0..=84 => Auth::Psk,
         85..=93 => Auth::EapAndPsk,
@@ -223,7 +223,7 @@ fn run(seed: u64, verbose: bool) -> Result<Vec<Captured>, String> {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|value| value.parse().ok())
 }
 

@@ -257,6 +257,11 @@ impl Endpoint {
         self.core.retries.cancel(conn, child)
     }
 
+    #[cfg(feature = "digest")]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// The settings in use.
     #[must_use]
     pub fn settings(&self) -> &Settings {

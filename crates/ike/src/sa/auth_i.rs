@@ -427,6 +427,9 @@ impl IkeSa {
             }
             return;
         };
+        // What was not put into use is not taken out of it: by then it may be another IKE_SA's.
+        self.local_vips.clear();
+        self.local_dns.clear();
         let reason = Reason::VirtualIpFailed { detail };
         core.event(Event::Failure {
             conn: Some(std::sync::Arc::clone(&self.conn.name)),

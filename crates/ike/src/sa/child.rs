@@ -51,6 +51,8 @@ pub(crate) struct Child {
     pub revive: bool,
     /// Lost a rekey collision: it is only there to be deleted.
     pub redundant: bool,
+    /// To be deleted as soon as its installation is over.
+    pub condemned: bool,
 }
 
 impl Child {
@@ -144,9 +146,14 @@ impl IkeSa {
         self.activate(core, new);
     }
 
-    /// Lets a child send, if it does not yet.
+    /// Lets a child send, if it does not yet. One that never sent is passed over in order, for it is the data plane's
+    /// cue to take the one before it out of use.
     pub(crate) fn activate(&mut self, core: &mut Core, new: u32) {
-        let Some(child) = self.child_mut(new).filter(|child| child.outbound_pending) else { return };
+        let Some(child) = self.child(new).filter(|child| child.outbound_pending) else { return };
+        if let Some(old) = child.replaces.filter(|old| *old < new) {
+            self.activate(core, old);
+        }
+        let Some(child) = self.child_mut(new) else { return };
         child.outbound_pending = false;
         let (label, spi_in, spi_out) = (child.label(), child.spi_in, child.spi_out);
         let ts = format!("{} === {}", show(&child.local_ts), show(&child.remote_ts));
@@ -177,6 +184,11 @@ impl IkeSa {
     pub(crate) fn delete_child(&mut self, core: &mut Core, id: u32) {
         let Some(child) = self.child_mut(id) else { return };
         if matches!(child.state, ChildState::Deleting | ChildState::Deleted) {
+            return;
+        }
+        if child.state == ChildState::Installing {
+            // The data plane has it, or will, and sends on it: it goes the way of all others, a little later.
+            child.condemned = true;
             return;
         }
         child.state = ChildState::Deleting;

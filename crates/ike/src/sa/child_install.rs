@@ -152,8 +152,13 @@ impl IkeSa {
             rekey_failures: 0,
             revive: false,
             redundant: new.redundant,
+            condemned: false,
         });
         core.child_owner.insert(id, self.id);
+        if outbound_ready && let Some(old) = new.replaces {
+            // The peer has it, or it would not have had it rekeyed.
+            self.activate(core, old);
+        }
         core.ask(self.id, Wait::Install { child: id }, Action::InstallChild(Box::new(sa)));
         Ok(id)
     }
@@ -294,6 +299,9 @@ impl IkeSa {
         }
         core.came_back(&self.conn.name, &config.name);
         self.reauth_done(core);
+        if self.child(id).is_some_and(|child| child.condemned) {
+            self.delete_child(core, id);
+        }
     }
 
     /// A first child says nothing about PFS: what its rekeyings will demand is to be found in the log, before they fail.

@@ -142,21 +142,19 @@ impl IkeSa {
         let exchange = ExchangeType::INFORMATIONAL;
         log!(core, Ike, 0, self, "deleting IKE_SA {} between {}", self.label(), self.between());
         log!(core, Ike, 1, self, "sending DELETE for IKE_SA {}", self.label());
-        let mut mid = self.window.send_next;
-        if self.window.request.take().is_some() {
-            // The peer may or may not have got the request in flight: one of two Message IDs is the one it expects.
-            if let Ok(packets) = self.seal(core, exchange, false, mid, &payload) {
-                for packet in packets {
-                    core.transmit(self.path, packet);
-                }
-            }
-            mid = mid.wrapping_add(1);
-        }
+        // RFC 7296 §2.2: the Message ID of what is in flight is taken. The peer may or may not have got that: it goes along
+        // once more, octet by octet, so that the delete behind it is next in either case. This steps over the window of
+        // one (§2.3), once; a peer that minds drops it.
+        let (mid, mut packets) = match self.window.request.take() {
+            Some(request) => (request.mid.wrapping_add(1), request.packets),
+            None => (self.window.send_next, Vec::new()),
+        };
         // One that was replaced stays that: its end is no news.
         if !matches!(self.phase, Phase::Rekeyed) {
             self.phase = Phase::Deleting;
         }
-        if let Ok(packets) = self.seal(core, exchange, false, mid, &payload) {
+        if let Ok(delete) = self.seal(core, exchange, false, mid, &payload) {
+            packets.extend(delete);
             self.active = Active::DeleteIke;
             self.launch(core, mid, exchange, packets);
             if let Some(request) = &mut self.window.request {

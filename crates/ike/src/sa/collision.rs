@@ -150,7 +150,7 @@ impl IkeSa {
             self.queue.push_back(Task::DeleteChild { id });
             if let Some(child) = self.child_mut(id) {
                 child.state = ChildState::Deleting;
-                child.delete_tags = delete_tags;
+                child.delete_tags.extend(delete_tags);
             }
         } else if let Some(child) = self.child_mut(id) {
             child.delete_tags.extend(delete_tags);

@@ -54,6 +54,12 @@ impl Reassembly {
         }
     }
 
+    /// Fragments and octets that are here.
+    #[cfg(feature = "digest")]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.parts.len(), self.bytes)
+    }
+
     pub(crate) fn add(&mut self, number: u16, total: u16, first_inner: PayloadType, data: Vec<u8>) -> Added {
         if number == 0 || number > total || usize::from(total) > MAX_FRAGMENTS {
             return Added::Dropped;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adit_crypto::{KeGroup, KeSecret, Secret, kdf};
+use adit_ipsec::Proposal;
 use adit_wire::{ExchangeType, NotifyType, Payload};
 
 use crate::core::{Core, log};
@@ -21,6 +22,8 @@ pub(crate) struct IkeOffer {
     spi: u64,
     nonce: Vec<u8>,
     secret: KeSecret,
+    /// What was offered; the configuration may be another by the time of the answer.
+    proposals: Vec<Proposal>,
     /// The group is the one that the peer asked for.
     retried: bool,
     /// Whether the peer rekeys it as well.
@@ -56,9 +59,10 @@ impl IkeSa {
             }
         };
         let (spi, nonce) = (core.new_ike_spi(), core.random::<32>().to_vec());
-        let offered = IkeOffer { spi, nonce, secret, retried: group.is_some(), contest: Contest::Alone };
+        let (proposals, retried) = (self.conn.proposals.clone(), group.is_some());
+        let offered = IkeOffer { spi, nonce, secret, proposals, retried, contest: Contest::Alone };
         let payloads = [
-            offer(&self.conn.proposals, &offered.spi.to_be_bytes()),
+            offer(&offered.proposals, &offered.spi.to_be_bytes()),
             Payload::Nonce(offered.nonce.clone()),
             Payload::KeyExchange {
                 group: offered.secret.group().id(),
@@ -157,8 +161,7 @@ impl IkeSa {
         let answer = message.sa().ok_or_else(|| missing("SA"))?;
         let nr = message.nonce().filter(|nonce| nonce_fits(nonce, 0)).ok_or_else(|| missing("nonce"))?;
         let (group, public) = message.ke().ok_or_else(|| missing("KE"))?;
-        let conn = Arc::clone(&self.conn);
-        let proposal = self.accept_answer(core, "IKE", &conn.proposals, &answer)?;
+        let proposal = self.accept_answer(core, "IKE", &it.proposals, &answer)?;
         let suite = Suite::of(&proposal).ok_or_else(|| syntax("the chosen proposal is incomplete"))?;
         if group != suite.ke.id || group != it.secret.group().id() {
             return Err(syntax("the key exchange method is not the chosen one"));
@@ -297,7 +300,9 @@ impl IkeSa {
         new.vips_of = self.vips_of;
         new.remote_vips = std::mem::take(&mut self.remote_vips);
         new.lease = self.lease.take();
-        new.terminate_tags = std::mem::take(&mut self.terminate_tags);
+        // Whoever wanted the heir gone before it was one gets it now.
+        let condemned = !new.terminate_tags.is_empty();
+        new.terminate_tags.append(&mut self.terminate_tags);
         new.reauth_of = self.reauth_of.take();
         new.vips_pending = self.vips_pending;
         new.first_initiator = self.first_initiator;
@@ -333,7 +338,10 @@ impl IkeSa {
         core.event(Event::IkeRekeyed { old: self.id, new: new.id });
         let id = new.id;
         core.adopt(new);
-        core.with(id, |sa, core| sa.pump(core));
+        core.with(id, |sa, core| match condemned {
+            true => sa.delete_with(core, Some(Reason::Terminated)),
+            false => sa.pump(core),
+        });
     }
 }
 

@@ -125,9 +125,7 @@ impl IkeSa {
             };
             if state == ChildState::Installing {
                 // Deleted before our answer went out: it goes when that is done.
-                if let Some(child) = self.child_mut(id) {
-                    child.expire_at = Some(core.now);
-                }
+                self.delete_child(core, id);
                 continue;
             }
             if replaced_by.is_some() {

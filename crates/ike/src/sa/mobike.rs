@@ -26,6 +26,7 @@ const MAX_LEFT: usize = 4;
 
 /// What an IKE_SA knows once both ends support MOBIKE.
 #[derive(Default)]
+#[cfg_attr(feature = "digest", derive(Hash))]
 pub(crate) struct Mobike {
     /// Addresses of the peer: the one that it told the others from, then those in its order.
     pub peer: Box<[IpAddr]>,

@@ -110,6 +110,7 @@ pub(crate) struct Keys {
 
 /// Where NATs are.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "digest", derive(Hash))]
 pub(crate) struct Nat {
     pub local: bool,
     pub remote: bool,

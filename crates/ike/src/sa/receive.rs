@@ -146,12 +146,13 @@ impl IkeSa {
         encrypted: &adit_wire::Encrypted<'_>,
         plaintext: Vec<u8>,
     ) -> Option<(PayloadType, Vec<u8>)> {
-        let Some((number, total)) = encrypted.fragment else {
-            self.reassembly = None;
-            return Some((encrypted.first_inner, plaintext));
-        };
         let (mid, response) = (header.message_id, header.flags.response);
         let fits = |it: &Reassembly| it.mid == mid && it.response == response;
+        let Some((number, total)) = encrypted.fragment else {
+            // The pieces of another message that is coming in stay.
+            self.reassembly.take_if(|it| fits(it));
+            return Some((encrypted.first_inner, plaintext));
+        };
         if !self.reassembly.as_deref().is_some_and(fits) {
             self.reassembly = Some(Box::new(Reassembly::new(core.now, mid, response)));
         }

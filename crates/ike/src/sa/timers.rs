@@ -158,13 +158,6 @@ impl IkeSa {
     /// A hard lifetime is over.
     pub(crate) fn expire_child(&mut self, core: &mut Core, id: u32) {
         let Some(child) = self.child(id) else { return };
-        if child.state == ChildState::Installing {
-            // It will be deleted right after it is up.
-            if let Some(child) = self.child_mut(id) {
-                child.expire_at = Some(core.now + std::time::Duration::from_millis(100));
-            }
-            return;
-        }
         if child.replaced_by.is_none() && !child.redundant {
             self.note_end(core, id, End::Expired);
             let Some(child) = self.child(id) else { return };
