@@ -17,6 +17,12 @@ cases! {
     reauth_by_client = |roles| reauthenticate(roles, false);
     /// The gateway says for how long it believes the road-warrior (RFC 4478).
     reauth_by_gateway = |roles| reauthenticate(roles, true);
+    /// The road-warrior authenticates again on command and keeps its address.
+    reauth_on_command_by_client = |roles| reauth(roles, false);
+    /// The gateway has the road-warrior authenticate again, by AUTH_LIFETIME where it cannot do so itself.
+    reauth_on_command_by_gateway = |roles| reauth(roles, true);
+    /// The gateway deletes the CHILD_SA; where the action is a trap, the next packet brings it back.
+    closed_child_is_trapped = closed_and_trapped;
     /// The road-warrior deletes the IKE_SA.
     delete_by_client = |roles| delete(roles, false);
     /// The gateway deletes the IKE_SA.
@@ -71,6 +77,46 @@ pub(crate) fn rekey(roles: Roles, child: bool, by_gateway: bool) {
     assert_eq!(after.list("local-vips"), before.list("local-vips"), "the address stays");
     world.reachable();
     world.down(false);
+}
+
+fn reauth(roles: Roles, by_gateway: bool) {
+    // strongSwan's gateway does not ask for it on command.
+    if by_gateway && roles.gw == Kind::StrongSwan {
+        return;
+    }
+    let world = World::start(roles, &Scenario::new(Auth::Psk));
+    let before = world.up();
+    world.reachable();
+    let peer = if by_gateway { &world.gw } else { &world.rw };
+    let outcome = peer.swanctl(&["--rekey", "--ike", &world.name, "--reauth"]);
+    assert!(outcome.success, "{}", outcome.all());
+    let after = wait_for("another IKE_SA", Duration::from_secs(30), || {
+        let sas = world.rw.sas();
+        let sa = world.rw.established(&world.name)?;
+        (sas.len() == 1 && sa.get("initiator-spi") != before.get("initiator-spi")).then_some(sa)
+    });
+    wait_for("one at the gateway", Duration::from_secs(20), || (world.gw.sas().len() == 1).then_some(()));
+    assert_eq!(after.list("local-vips"), before.list("local-vips"), "the address stays");
+    world.reachable();
+    world.down(false);
+}
+
+fn closed_and_trapped(roles: Roles) {
+    // strongSwan's userspace ESP has no traps.
+    if roles.rw == Kind::StrongSwan {
+        return;
+    }
+    let mut scenario = Scenario::new(Auth::Psk);
+    scenario.rw.child().set("close_action", "trap");
+    let world = World::start(roles, &scenario);
+    world.up();
+    world.reachable();
+    let outcome = world.gw.swanctl(&["--terminate", "--child", "net", "--timeout", "10"]);
+    assert!(outcome.success, "{}", outcome.all());
+    wait_for("no child", LIMIT, || world.rw.sas().iter().all(|sa| sa.children().is_empty()).then_some(()));
+    wait_for("a way through", LIMIT, || world.net.rw.ping(NODE).then_some(()));
+    assert_eq!(world.rw.established(&world.name).map_or(0, |sa| sa.children().len()), 1);
+    world.reachable();
 }
 
 /// A new IKE_SA in the place of the old one, with the same address; the old one goes when the new one is there.

@@ -158,6 +158,7 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         retransmit_tries: from.retransmit_tries,
         retransmit_jitter: from.retransmit_jitter,
         retransmit_limit: from.retransmit_limit,
+        retry_initiate_interval: from.retry_initiate_interval,
         half_open_timeout: from.half_open_timeout,
         pending_auth_timeout: from.adit.pending_auth_timeout,
         cookie_threshold: protected(from.cookie_threshold),

@@ -29,6 +29,9 @@ pub struct Settings {
     pub retransmit_jitter: u32,
     /// Upper bound of one wait; zero = none.
     pub retransmit_limit: Duration,
+    /// Pause before an initiation is tried again for which this host was not ready (a name without address, no route);
+    /// zero = it is given up, unless `keyingtries` says for ever.
+    pub retry_initiate_interval: Duration,
     /// Life of a half-open IKE_SA, until its peer sends IKE_AUTH.
     pub half_open_timeout: Duration,
     /// How long a peer whose IKE_AUTH has begun may take to finish it (`adit.pending_auth_timeout`).
@@ -109,6 +112,7 @@ impl Default for Settings {
             retransmit_tries: 5,
             retransmit_jitter: 0,
             retransmit_limit: Duration::ZERO,
+            retry_initiate_interval: Duration::ZERO,
             half_open_timeout: Duration::from_secs(30),
             pending_auth_timeout: Duration::from_secs(60),
             half_open_limit: 10_000,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_ike::{ChildAction, Command, Config, Event, Reason, Unique};
+use adit_ike::{ChildAction, Command, Config, Event, HostSpec, Reason, Unique};
 
 use crate::host::Question;
 use crate::net::End;
@@ -133,6 +133,30 @@ fn trying_for_ever_ends_with_the_connection() {
     pair.command(End::Client, Command::SetConfig(Arc::default()));
     assert!(pair.outcome(End::Client, tag).is_err());
     assert!(pair.drain().is_ok(), "{}", pair.story());
+}
+
+#[test]
+fn a_host_that_is_not_ready_waits_until_it_is() {
+    // By keyingtries with growing pauses, by retry_initiate_interval with this one; without either it gives up.
+    for (keyingtries, interval, attempts) in [(0, 0, 6..=14), (1, 30, 19..=22), (1, 0, 0..=0)] {
+        for question in [Question::Resolve, Question::Source] {
+            let mut setup = Setup::new(Auth::Psk);
+            setup.client.conn.keyingtries = keyingtries;
+            setup.client.conn.remote_addrs = vec![HostSpec::Name("gw.example.net".to_owned())];
+            setup.client.outside.names = [("gw.example.net".to_owned(), vec![ip("203.0.113.1")])].into();
+            setup.client.outside.failing.insert(question);
+            setup.client.settings.retry_initiate_interval = Duration::from_secs(interval);
+            let mut pair = Pair::new(setup, 8);
+            let tag = pair.initiate(End::Client, None);
+            pair.run_for(600 * SECOND);
+            let tried = logged(&pair, End::Client, "trying again in ");
+            assert!(attempts.contains(&tried), "{keyingtries} {interval}: {tried}\n{}", pair.story());
+            pair.client.outside.failing.clear();
+            assert_eq!(pair.outcome(End::Client, tag).is_ok(), tried > 0);
+            settle(&mut pair);
+            shut_down(pair);
+        }
+    }
 }
 
 #[test]

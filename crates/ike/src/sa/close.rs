@@ -40,7 +40,7 @@ impl IkeSa {
         core.muted = muted;
     }
 
-    fn failure(&self, reason: &Reason) -> Event {
+    pub(crate) fn failure(&self, reason: &Reason) -> Event {
         let child = match &self.phase {
             Phase::Preparing(_) | Phase::Init(_) => self.queue.iter().find_map(|task| match task {
                 Task::Child(wish) => Some(Arc::clone(&wish.config.name)),

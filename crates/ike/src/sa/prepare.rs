@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_ipsec::GatewayId;
 
 use crate::action::{Action, Path};
 use crate::config::{Connection, HostSpec};
-use crate::core::{Core, Wait};
+use crate::core::{Core, Wait, log};
 use crate::reason::Reason;
 use crate::sa::{IkeSa, Phase, Task, Wish};
 
@@ -98,7 +99,7 @@ impl IkeSa {
             Some(addr) => self.on_remote(core, *addr),
             None => {
                 let name = self.target().and_then(Result::err).unwrap_or_default();
-                self.fail(core, Reason::NameUnresolved { name });
+                self.unprepared(core, Reason::NameUnresolved { name });
             }
         }
     }
@@ -148,7 +149,24 @@ impl IkeSa {
                 self.path.local = SocketAddr::new(addr, self.conn.local_port);
                 self.start_init(core);
             }
-            Err(detail) => self.fail(core, Reason::LocalAddrMissing { configured, remote, detail }),
+            Err(detail) => self.unprepared(core, Reason::LocalAddrMissing { configured, remote, detail }),
         }
+    }
+
+    /// This host is not ready: names do not resolve, there is no address or route yet. Tried again after
+    /// `charon.retry_initiate_interval`, or with growing pauses where `keyingtries` says for ever.
+    fn unprepared(&mut self, core: &mut Core, reason: Reason) {
+        let interval = core.settings.retry_initiate_interval;
+        let configured = core.config.connections.iter().any(|conn| conn.name == self.conn.name);
+        let wait = match (configured, interval.is_zero(), self.conn.keyingtries) {
+            (true, false, _) => interval,
+            (true, true, 0) => core.pause(self.tries, Duration::from_secs(4), Duration::from_secs(300)),
+            _ => return self.fail(core, reason),
+        };
+        self.tries = self.tries.saturating_add(1);
+        log!(core, Ike, 1, self, "{reason}, trying again in {} seconds", wait.as_secs());
+        core.event(self.failure(&reason));
+        self.phase = Phase::Preparing(Box::new(Preparing { among: Vec::new(), turn: core.turn }));
+        self.retry_at = Some(core.now + wait);
     }
 }

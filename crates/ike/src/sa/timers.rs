@@ -119,6 +119,9 @@ impl IkeSa {
         }
         if due(self.retry_at) {
             self.retry_at = None;
+            if matches!(self.phase, Phase::Preparing(_)) {
+                return self.restart(core);
+            }
         }
         self.on_child_timers(core);
         if !matches!(self.phase, Phase::Closed) {
