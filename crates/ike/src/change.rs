@@ -61,6 +61,7 @@ impl Connection {
             "dpd_delay" = dpd_delay;
             "fragmentation" = fragmentation;
             "childless" = childless;
+            "mobike" = mobike;
             "send_certreq" = send_certreq;
             "send_cert" = send_cert;
             "keyingtries" = keyingtries;
