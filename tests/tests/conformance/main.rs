@@ -30,6 +30,7 @@ mod setup;
 #[path = "../hostile/wire.rs"]
 mod wire;
 
+mod rfc4555;
 mod rfc6290;
 mod rfc7296;
 mod rfc7383;

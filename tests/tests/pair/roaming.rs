@@ -243,6 +243,7 @@ fn whatever_is_in_flight_goes_on_where_the_client_is_now() {
     }
 }
 
+//= rfc4555 3.6-1
 #[test]
 fn moved_again_before_the_first_move_is_through() {
     for after in (0..80_000).step_by(4_000) {
@@ -323,7 +324,6 @@ fn what_is_late_from_the_old_path_moves_nothing_back() {
     shut_down(pair);
 }
 
-//= rfc4555 3.2-1
 #[test]
 fn a_peer_without_mobike_is_reached_by_a_new_ike_sa() {
     for (client, gateway) in [(true, false), (false, true), (false, false)] {

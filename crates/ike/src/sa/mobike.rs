@@ -299,7 +299,8 @@ impl IkeSa {
         self.request(core, ExchangeType::INFORMATIONAL, &payloads, Active::Mobike(sent));
     }
 
-    pub(crate) fn on_mobike_response(&mut self, core: &mut Core, sent: &Sent, message: &Message) {
+    /// The answer to one of them, and the path that it came by.
+    pub(crate) fn on_mobike_response(&mut self, core: &mut Core, sent: &Sent, by: Path, message: &Message) {
         if message.notify(NotifyType::COOKIE2) != Some(&sent.cookie[..]) {
             // RFC 4555 §3.7: then the IKE_SA must be closed.
             let reason = Reason::Unroutable { remote: sent.path.remote.ip() };
@@ -326,8 +327,24 @@ impl IkeSa {
             self.detect_nat(core, message, self.spi_r, here);
             self.move_children(core);
             self.tend_keepalives(core);
-        } else if std::mem::take(&mut mobike.check) {
-            log!(core, Ike, 1, self, "return routability of {} checked", here.remote.ip());
+        } else if mobike.check {
+            // RFC 4555 §3.7: by another path that was probed meanwhile it says nothing about this one.
+            let from = by.remote.ip();
+            if from != here.remote.ip() {
+                log!(
+                    core,
+                    Ike,
+                    1,
+                    self,
+                    "{} did not answer itself, ESP stays where it was",
+                    here.remote.ip()
+                );
+                return;
+            }
+            log!(core, Ike, 1, self, "return routability of {from} checked");
+            if let Some(mobike) = &mut self.mobike {
+                mobike.check = false;
+            }
             self.move_children(core);
         }
     }

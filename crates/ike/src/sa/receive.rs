@@ -210,7 +210,7 @@ impl IkeSa {
                 Active::Redirect => self.was_redirected(core),
                 Active::SyncReplay => {}
                 Active::Dpd => self.on_dpd_response(core, &message),
-                Active::Mobike(sent) => self.on_mobike_response(core, &sent, &message),
+                Active::Mobike(sent) => self.on_mobike_response(core, &sent, path, &message),
                 Active::None => {}
             };
         }
