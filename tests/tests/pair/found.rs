@@ -2,6 +2,8 @@
 
 use adit_ike::{ChildState, Command};
 
+use adit_wire::Header;
+
 use crate::host::Question;
 use crate::net::End;
 use crate::pair::{Pair, SECOND};
@@ -272,4 +274,20 @@ fn a_child_told_to_go_twice_tells_so_twice() {
     }
     assert!(pair.children(End::Client).is_empty() && pair.children(End::Gateway).is_empty());
     pair.shut_down().unwrap();
+}
+
+/// Otherwise a late answer to the first attempt is taken for one to the second, whose keys are others.
+#[test]
+fn another_attempt_has_another_spi() {
+    let mut setup = Setup::new(Auth::Psk);
+    setup.client.conn.keyingtries = 3;
+    setup.client.settings.retransmit_tries = 1;
+    let mut pair = Pair::new(setup, 5);
+    pair.net.cut = true;
+    let tag = pair.initiate(End::Client, None);
+    assert!(pair.outcome(End::Client, tag).is_err());
+    let spis: Vec<u64> = pair.net.capture.iter().map(|it| Header::parse(&it.bytes).unwrap().spi_i).collect();
+    assert_eq!(spis.len(), 6, "three attempts, each repeated once");
+    assert!(spis.chunks(2).all(|attempt| attempt[0] == attempt[1]));
+    assert!(spis[0] != spis[2] && spis[2] != spis[4] && spis[0] != spis[4]);
 }

@@ -53,6 +53,11 @@ impl IkeSa {
             core.release_esp_spi(offer.spi_in);
             self.queue.push_front(Task::Child(offer.wish));
         }
+        // A late answer to what was sent before must not be taken for one to what comes now.
+        if core.by_spi.remove(&self.spi_i).is_some() {
+            self.spi_i = core.new_ike_spi();
+            core.by_spi.insert(self.spi_i, self.id);
+        }
         self.window = crate::sa::Window::default();
         self.active = crate::sa::Active::None;
         self.reassembly = None;

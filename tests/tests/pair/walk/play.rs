@@ -13,12 +13,20 @@ use crate::pair::Pair;
 use crate::setup::specs;
 use crate::storm::{self, Dice};
 
+/// Addresses that the client may have; it starts with the first.
+const ABROAD: [&[&str]; 4] =
+    [&["192.0.2.10"], &["192.0.2.99"], &["198.18.5.5", "192.0.2.99"], &["192.0.2.10", "192.0.2.99"]];
+const BEHIND_NAT: [&[&str]; 3] = [&["192.168.7.2"], &["192.168.7.9"], &["192.168.7.2", "192.168.7.9"]];
+/// The gateway keeps the one that the client is configured with.
+const GATEWAY: [&[&str]; 2] = [&["203.0.113.1"], &["203.0.113.1", "203.0.113.77"]];
+
 /// A pair that is being watched.
 pub struct Play {
     pub pair: Pair,
     pub watch: Watch,
     forger: Forger,
     hostile: bool,
+    roams: bool,
     commands: u64,
 }
 
@@ -30,9 +38,14 @@ pub fn play(script: &Script, verbose: bool) -> (Play, Result<(), String>) {
     if dice.chance(20) {
         setup.both(|side| side.settings.make_before_break = false);
     }
+    let roams = dice.chance(50);
+    if roams {
+        setup.roaming();
+    }
     let pair = Pair::new(setup, script.seed);
     let forger = Forger::new(script.seed);
-    let mut play = Play { pair, watch: Watch::default(), forger, hostile: script.hostile, commands: 0 };
+    let mut play =
+        Play { pair, watch: Watch::default(), forger, hostile: script.hostile, roams, commands: 0 };
     let result = play.all(script);
     (play, result)
 }
@@ -104,6 +117,15 @@ impl Play {
                     nat.rebind();
                 }
             }
+            Move::Roam(end, pick) if self.roams => {
+                let places: &[&[&str]] = match (end, pair.net.nat.is_some()) {
+                    (End::Client, true) => &BEHIND_NAT,
+                    (End::Client, false) => &ABROAD,
+                    (End::Gateway, _) => &GATEWAY,
+                };
+                pair.readdress(*end, places[*pick as usize % places.len()]);
+            }
+            Move::Roam(..) => {}
             Move::Crash(end) => {
                 pair.flush();
                 self.watch.look(pair)?;

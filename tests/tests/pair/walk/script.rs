@@ -28,6 +28,8 @@ pub enum Move {
     Reload(End, Change),
     /// The NAT box forgets.
     Rebind,
+    /// The host has other addresses, where the pair may roam.
+    Roam(End, u32),
     /// All state is lost.
     Crash(End),
     /// The clock jumps forward by so many microseconds.
@@ -114,7 +116,7 @@ fn child(dice: &mut Dice) -> &'static str {
 
 fn draw(dice: &mut Dice) -> Move {
     let (end, pick) = (dice.end(), dice.below(1 << 16) as u32);
-    match dice.below(100) {
+    match dice.below(105) {
         0..=13 => Move::Up(if dice.chance(80) { End::Client } else { end }, None),
         14..=20 => Move::Up(end, Some(child(dice))),
         21..=36 => Move::RekeyChild(end, pick),
@@ -129,6 +131,7 @@ fn draw(dice: &mut Dice) -> Move {
         85..=90 => Move::Outside(end, trouble(dice)),
         91..=96 => Move::Weather([link(dice), link(dice)]),
         97..=98 => Move::Cut(dice.chance(60)),
+        99..=103 => Move::Roam(end, pick),
         _ => Move::Quiet,
     }
 }
