@@ -40,6 +40,10 @@ pub struct Outside {
     pub delay: u64,
     /// What fails.
     pub failing: BTreeSet<Question>,
+    /// One that fails once: the question of that kind after so many others.
+    pub fails_once: Option<(Question, u32)>,
+    /// Questions so far.
+    pub questions: BTreeMap<Question, u32>,
     /// Addresses that the host once had: what is sent from there does not leave it.
     pub gone: BTreeSet<IpAddr>,
     /// Traffic that every SA has seen, as idle time; `None` = SAs never carry anything.
@@ -304,8 +308,12 @@ impl Host {
         true
     }
 
-    fn fails(&self, question: Question) -> bool {
-        self.outside.failing.contains(&question)
+    fn fails(&mut self, question: Question) -> bool {
+        let outside = &mut self.outside;
+        let asked = outside.questions.entry(question).or_default();
+        let now = outside.fails_once.take_if(|(kind, at)| *kind == question && *at == *asked).is_some();
+        *asked += 1;
+        now || outside.failing.contains(&question)
     }
 
     fn act(&mut self, action: Action) -> Option<Completion> {

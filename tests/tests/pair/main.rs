@@ -20,6 +20,7 @@ mod failures;
 mod found;
 mod host;
 mod hostile;
+mod impair;
 mod lifecycle;
 mod net;
 mod pair;

@@ -100,6 +100,20 @@ impl Nat {
     }
 }
 
+/// What is done to one datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meddle {
+    Drop,
+    /// It arrives twice.
+    Duplicate,
+    /// It arrives, and again so many microseconds later.
+    Replay(u64),
+    /// It arrives so many microseconds late; a few milliseconds let the next one overtake it.
+    Delay(u64),
+    /// A bit of the octet at so many percent of its length is another.
+    Corrupt(usize),
+}
+
 /// A datagram under way.
 pub struct Flight {
     to: End,
@@ -122,6 +136,8 @@ pub struct Net {
     pub replays: u32,
     /// With this probability in percent, a datagram arrives with a bit flipped.
     pub bends: u32,
+    /// What is done to a datagram of an end: the one after so many others.
+    pub meddle: Option<(End, usize, Meddle)>,
     flights: BTreeMap<(u64, u64), Flight>,
     sent: u64,
     pub capture: Vec<Captured>,
@@ -139,6 +155,7 @@ impl Net {
             dead: BTreeSet::new(),
             replays: 0,
             bends: 0,
+            meddle: None,
             flights: BTreeMap::new(),
             sent: 0,
             capture: Vec::new(),
@@ -164,6 +181,9 @@ impl Net {
             return;
         }
         let link = self.links[usize::from(from == End::Gateway)];
+        if let Some(meddle) = self.meddled(from) {
+            return self.mistreat(now + link.delay, from, src, dst, bytes, meddle);
+        }
         let copies = 1 + u32::from(self.percent(link.duplicates));
         for _ in 0..copies {
             if self.percent(link.loss) {
@@ -181,6 +201,45 @@ impl Net {
             let old = self.capture[self.rng.next_u64() as usize % self.capture.len()].clone();
             let src = if self.percent(50) { old.src } else { SocketAddr::new(STRANGER, old.src.port()) };
             self.fly(now + link.delay, old.from.other(), src, old.dst, old.bytes);
+        }
+    }
+
+    /// Whether this datagram is the one, and what is to be done to it.
+    fn meddled(&mut self, from: End) -> Option<Meddle> {
+        let (whose, left, _) = self.meddle.as_mut()?;
+        if *whose != from {
+            return None;
+        }
+        if let Some(less) = left.checked_sub(1) {
+            *left = less;
+            return None;
+        }
+        self.meddle.take().map(|(_, _, meddle)| meddle)
+    }
+
+    fn mistreat(
+        &mut self,
+        at: u64,
+        from: End,
+        src: SocketAddr,
+        dst: SocketAddr,
+        mut bytes: Vec<u8>,
+        meddle: Meddle,
+    ) {
+        let to = from.other();
+        match meddle {
+            Meddle::Drop => {}
+            Meddle::Duplicate | Meddle::Replay(_) => {
+                let later = if let Meddle::Replay(later) = meddle { later } else { 0 };
+                self.fly(at, to, src, dst, bytes.clone());
+                self.fly(at + later, to, src, dst, bytes);
+            }
+            Meddle::Delay(late) => self.fly(at + late, to, src, dst, bytes),
+            Meddle::Corrupt(percent) => {
+                let octet = (bytes.len() - 1) * percent / 100;
+                bytes[octet] ^= 0x10;
+                self.fly(at, to, src, dst, bytes);
+            }
         }
     }
 
