@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_testbed::capture::{Capture, decode};
 use adit_testbed::process::{Process, text};
-use adit_testbed::{Auth, NODE, NODE6, Peer, Roles, Scenario, Traffic, World, wait_for};
+use adit_testbed::{Auth, NODE, NODE6, Peer, Roles, Scenario, Traffic, Tree, World, wait_for};
 
 cases! {
     /// A fifth of all packets lost, each way.
@@ -22,6 +22,8 @@ cases! {
     dual_stack = with_both_families;
     /// TCP in both directions: segments of full size, packets in bursts.
     bulk = with_bulk;
+    /// The road-warrior gets another address, and its tunnel goes on (RFC 4555).
+    moved = with_move;
     /// One gateway with three connections, told apart by the client's identity and method.
     three_connections = with_three;
 }
@@ -233,6 +235,31 @@ fn with_raw_esp(roles: Roles) {
     assert_eq!(esp.len(), 6, "{esp:?}");
     assert!(client.terminate("psk").success);
     world.nothing_left();
+}
+
+pub(crate) fn with_move(roles: Roles) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    for end in [&mut scenario.gw, &mut scenario.rw] {
+        end.conn.set("mobike", "yes");
+    }
+    let world = World::start(roles, &scenario);
+    let before = world.up();
+    world.reachable();
+    let keys = |sa: &Tree| {
+        let child = &sa.children()[0];
+        [sa.get("initiator-spi"), child.get("spi-in"), child.get("spi-out")].map(str::to_owned)
+    };
+    // As a laptop does that changes its network: the new address is there before the old one goes.
+    world.net.rw.sh("ip address add 10.1.0.77/24 dev wan; ip address del 10.1.0.2/24 dev wan");
+    wait_for("an answer at the new address", Duration::from_secs(20), || {
+        world.net.rw.ping(NODE).then_some(())
+    });
+    let after = wait_for("the new address in the listing", Duration::from_secs(10), || {
+        world.rw.established(&world.name).filter(|sa| sa.get("local-host") == "10.1.0.77")
+    });
+    assert_eq!(keys(&after), keys(&before), "nothing was made anew");
+    assert!(world.net.rw.pings(NODE, 5, 56), "pings are lost after the move");
+    world.down(true);
 }
 
 fn with_rebinding(roles: Roles) {

@@ -39,6 +39,8 @@ newer! {
     fragments = network::with_fragments;
     /// A fifth of all packets lost, each way.
     loss = network::with_loss;
+    /// The road-warrior gets another address (RFC 4555).
+    moved = network::with_move;
     /// The road-warrior rekeys its CHILD_SA.
     rekey_child_by_client = |roles| lifecycle::rekey(roles, true, false);
     /// The gateway rekeys its CHILD_SA.
