@@ -188,6 +188,8 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         initiator_only: from.initiator_only,
         close_ike_on_child_failure: from.close_ike_on_child_failure,
         inactivity_close_ike: from.inactivity_close_ike,
+        resume: from.adit.resume,
+        ticket_lifetime: from.adit.ticket_lifetime,
         export_keys: from.save_keys.exports_ike() || from.save_keys.exports_esp(),
         ..ike::Settings::default()
     }

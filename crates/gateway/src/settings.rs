@@ -8,7 +8,7 @@ use adit_dataplane::{UserspaceConfig, userspace};
 use adit_ike::Group;
 
 use crate::log::{Logger, SinkConfig, Target};
-use crate::{map, quick_crash};
+use crate::{map, secret_file};
 
 /// The sinks that are configured. The journal's levels hold for standard output, which a service manager collects.
 pub(crate) fn sinks(conf: &StrongswanConf) -> Vec<SinkConfig> {
@@ -51,11 +51,18 @@ fn core_levels(logger: &Logger) -> adit_ike::LogLevels {
 /// The core's settings, with what does not stand in the file itself.
 ///
 /// # Errors
-/// A sentence, when the secrets of quick crash detection cannot be had.
+/// A sentence, when secrets that are kept in files cannot be had.
 pub(crate) fn core(conf: &StrongswanConf, logger: &Logger) -> Result<adit_ike::Settings, String> {
-    let file = conf.adit.quick_crash_file.as_deref();
-    let quick_crash_secrets = file.map(quick_crash::secrets).transpose()?.unwrap_or_default();
-    Ok(adit_ike::Settings { log_levels: core_levels(logger), quick_crash_secrets, ..map::settings(conf) })
+    let read = |key, file: &Option<PathBuf>| match file {
+        Some(file) => secret_file::secrets(key, file),
+        None => Ok(Vec::new()),
+    };
+    Ok(adit_ike::Settings {
+        log_levels: core_levels(logger),
+        quick_crash_secrets: read("quick_crash_file", &conf.adit.quick_crash_file)?,
+        ticket_secrets: read("ticket_file", &conf.adit.ticket_file)?,
+        ..map::settings(conf)
+    })
 }
 
 /// The mark of what the daemon sends itself. With the userspace data plane there always is one: a rule may have to

@@ -21,6 +21,7 @@ use crate::event::{Event, Group};
 use crate::guard::{Guard, Quiet, Source, Voice, Waiting};
 use crate::reason::Reason;
 use crate::sa::IkeSa;
+use crate::sa::resume::Held;
 use crate::settings::Settings;
 use crate::time::Instant;
 
@@ -116,6 +117,10 @@ pub(crate) struct Core {
     /// What is being worked on is no news: neither lines nor failures are told.
     pub muted: bool,
     pub cookies: Cookies,
+    /// Tickets to come back with, by connection (RFC 5723).
+    pub tickets: BTreeMap<Arc<str>, Held>,
+    /// Tickets of ours that were used: when they expire, and their digest.
+    pub used_tickets: BTreeSet<(i64, [u8; 20])>,
     pub pending: BTreeMap<ActionId, (u32, Wait)>,
     pub transmits: VecDeque<Transmit>,
     pub actions: VecDeque<(ActionId, Action)>,
@@ -166,6 +171,8 @@ impl Core {
             guard: Guard::default(),
             muted: false,
             cookies: Cookies::default(),
+            tickets: BTreeMap::new(),
+            used_tickets: BTreeSet::new(),
             pending: BTreeMap::new(),
             transmits: VecDeque::new(),
             actions: VecDeque::new(),

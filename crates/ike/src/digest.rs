@@ -58,6 +58,7 @@ fn shared(core: &Core) -> u64 {
     let mut it = Sponge::default();
     it.put(&(&core.by_conn, &core.by_peer, &core.init_requests, &core.init_done, &core.deadlines));
     it.put(&(core.by_spi.len(), core.child_owner.len(), core.esp_spis.len(), core.inherit));
+    it.put(&(core.tickets.len(), &core.used_tickets));
     it.put(&(&core.addresses, core.turn));
     it.put(&(core.guard.half_open.len(), core.guard.pending.len(), core.shutdown));
     for retry in core.retries.waiting() {
@@ -85,7 +86,7 @@ fn ike_sa(sa: &IkeSa) -> u64 {
         stands_alone local_vips local_dns vips_of vips_pending wanted_vips remote_vips established_at half_open_until
         rekey_at reauth_at expire_at dpd_at keepalive_at linger_until retry_at last_in usage_waiting usage_idle tries
         terminate_tags up_tags init_key peer_key first_initiator reauth_of reauth_failures auth_until
-        rekey_failures successor heard yield_at heir_of ended scheduled;
+        rekey_failures successor heard yield_at heir_of ended scheduled ticket_given;
         apart: conn phase keys peer_token follows detour sync window active passive queue children lease reassembly last_out waiting
     }
     it.put(&(&sa.conn.name, sa.lease.is_some(), sa.peer_token.is_some()));

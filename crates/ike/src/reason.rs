@@ -293,6 +293,8 @@ pub enum Reason {
     },
     /// The peer wants us to ask for an address.
     AddressDemanded,
+    /// A resumed IKE_SA whose AUTH or identities are not those of its ticket (RFC 5723).
+    TicketMismatch,
     /// The peer proved that it lost its state (RFC 6290).
     PeerLostState,
     /// The peer has no address for us.
@@ -441,6 +443,7 @@ impl Reason {
             | Self::EapFailed { .. }
             | Self::EapIdentityMismatch { .. }
             | Self::EapAuthMismatch
+            | Self::TicketMismatch
             | Self::NoEapSecret { .. }
             | Self::TooManyFailures { .. }
             | Self::Duplicate { .. } => NotifyType::AUTHENTICATION_FAILED,
@@ -625,6 +628,7 @@ impl Reason {
                 format!("the peer asked for no virtual address, and gets one from pool {} here", List(pools))
             }
             Self::AddressDemanded => "the peer wants to be asked for a virtual address".to_owned(),
+            Self::TicketMismatch => "the ticket of a resumed session and its proof do not fit".to_owned(),
             Self::PeerLostState => "the peer was restarted and proved that it lost this IKE_SA".to_owned(),
             Self::NoVirtualIp => "the peer has no virtual address for us".to_owned(),
             Self::VirtualIpFailed { detail } => {
@@ -780,6 +784,7 @@ impl Reason {
             Self::AddressDemanded => {
                 "Set `vips = 0.0.0.0` in the connection here; or leave out `pools` at the peer."
             }
+            Self::TicketMismatch => "Nothing: the next attempt goes without a ticket.",
             Self::PeerLostState => {
                 "Nothing: it is made anew by `dpd_action = restart`, a trap, or the peer's traffic."
             }
@@ -867,6 +872,7 @@ impl Reason {
             Self::NoLease { .. } => "no-lease",
             Self::AddressNotAsked { .. } => "address-not-asked",
             Self::AddressDemanded => "address-demanded",
+            Self::TicketMismatch => "ticket-mismatch",
             Self::PeerLostState => "peer-lost-state",
             Self::NoVirtualIp => "no-virtual-ip",
             Self::VirtualIpFailed { .. } => "virtual-ip-failed",

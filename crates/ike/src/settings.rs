@@ -96,6 +96,12 @@ pub struct Settings {
     pub redirect_grace: Duration,
     /// Announce and do the synchronization of counters after a failover (RFC 6311).
     pub message_id_sync: bool,
+    /// As client: ask for tickets, and come back with one to a gateway that lost its state (RFC 5723).
+    pub resume: bool,
+    /// Secrets that tickets are sealed with, newest first. None = no tickets are given.
+    pub ticket_secrets: Vec<Secret>,
+    /// What a ticket lasts at most.
+    pub ticket_lifetime: Duration,
     /// Secrets of quick crash detection (RFC 6290 §5.1), newest first; the first four count. None = no tokens are made.
     pub quick_crash_secrets: Vec<Secret>,
     /// Levels up to which log events are made.
@@ -144,6 +150,9 @@ impl Default for Settings {
             redirect: None,
             redirect_grace: Duration::from_secs(60),
             message_id_sync: true,
+            resume: false,
+            ticket_secrets: Vec::new(),
+            ticket_lifetime: Duration::from_secs(8 * 3600),
             quick_crash_secrets: Vec::new(),
             log_levels: LogLevels::default(),
             export_keys: false,

@@ -31,6 +31,7 @@ mod setup;
 mod wire;
 
 mod rfc4555;
+mod rfc5723;
 mod rfc6290;
 mod rfc7296;
 mod rfc7383;

@@ -38,12 +38,15 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 12] = [
+const ADIT_KEYS: [&str; 15] = [
     "dataplane",
     "tun",
     "mtu",
     "message_id_sync",
     "quick_crash_file",
+    "resume",
+    "ticket_file",
+    "ticket_lifetime",
     "half_open_limit",
     "pending_auth_limit",
     "pending_auth_timeout",
@@ -348,6 +351,11 @@ fn redirect(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> RedirectCon
     }
 }
 
+/// An absolute path.
+fn absolute(fields: &mut Fields<'_>, key: &str) -> Option<PathBuf> {
+    fields.parsed(key, "an absolute path", |text| text.starts_with('/').then(|| PathBuf::from(text)))
+}
+
 fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
     check_own("adit", section, &ADIT_KEYS, &["redirect"], diagnostics);
     let redirect =
@@ -381,9 +389,10 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
         message_id_sync: fields.bool("message_id_sync", default.message_id_sync),
         redirect,
         pending_auth_timeout: fields.time("pending_auth_timeout", default.pending_auth_timeout),
-        quick_crash_file: fields.parsed("quick_crash_file", "an absolute path", |text| {
-            text.starts_with('/').then(|| PathBuf::from(text))
-        }),
+        quick_crash_file: absolute(&mut fields, "quick_crash_file"),
+        resume: fields.bool("resume", default.resume),
+        ticket_file: absolute(&mut fields, "ticket_file"),
+        ticket_lifetime: fields.time("ticket_lifetime", default.ticket_lifetime),
         half_open_limit: number(&mut fields, "half_open_limit", default.half_open_limit),
         pending_auth_limit: number(&mut fields, "pending_auth_limit", default.pending_auth_limit),
         init_rate: number(&mut fields, "init_rate", default.init_rate),

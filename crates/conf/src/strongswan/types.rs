@@ -291,6 +291,12 @@ pub struct AditConf {
     pub mtu: Option<u32>,
     /// Where the secret of quick crash detection (RFC 6290) is kept; `None` = no tokens are made.
     pub quick_crash_file: Option<PathBuf>,
+    /// As client: ask for tickets and come back with them (RFC 5723).
+    pub resume: bool,
+    /// Where the secret of tickets is kept; `None` = none are given.
+    pub ticket_file: Option<PathBuf>,
+    /// What a ticket lasts at most.
+    pub ticket_lifetime: Duration,
     /// Announce that counters can be synchronized after a failover (RFC 6311).
     pub message_id_sync: bool,
     /// How long a peer whose IKE_AUTH has begun may take to finish it.
@@ -339,6 +345,9 @@ impl Default for AditConf {
             redirect: RedirectConf::default(),
             pending_auth_timeout: Duration::from_secs(60),
             quick_crash_file: None,
+            resume: false,
+            ticket_file: None,
+            ticket_lifetime: Duration::from_secs(8 * 3600),
             half_open_limit: 10_000,
             pending_auth_limit: 1000,
             init_rate: 1000,

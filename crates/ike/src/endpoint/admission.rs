@@ -15,9 +15,9 @@ use crate::endpoint::cookie::Bound;
 use crate::event::Event;
 use crate::guard::{Rated, Source};
 use crate::reason::Reason;
-use crate::sa::InitRequest;
 use crate::sa::init_r::Answer;
 use crate::sa::quick_crash::tokens_of_the_past;
+use crate::sa::{IkeSa, InitRequest};
 use crate::select;
 
 /// Established IKE_SAs whose first message is remembered.
@@ -151,6 +151,16 @@ impl Core {
             "parsed {}",
             adit_wire::describe(header.exchange, false, 0, &envelope.clear)
         );
+        if header.exchange == ExchangeType::IKE_SESSION_RESUME {
+            match self.answer_resume(path, header, bytes, envelope.clear) {
+                Some(sa) => self.admit(path, header, bytes, sa),
+                None => {
+                    let notify = Payload::notify(NotifyType::TICKET_NACK, Vec::new());
+                    self.refuse(path, header, proven, notify, None);
+                }
+            }
+            return;
+        }
         let request = match InitRequest::parse(*header, path, bytes, envelope.clear) {
             Ok(request) => request,
             Err(reason) => {
@@ -175,16 +185,19 @@ impl Core {
             return self.refuse(path, header, proven, notify, Some(Reason::NoIkeConfig { local, remote }));
         }
         match request.answer(self, &candidates) {
-            Answer::Made(mut sa) => {
-                self.wait_for_peer(&mut sa, false);
-                let key = (header.spi_i, InitRequest::digest(path, bytes));
-                sa.init_key = Some(key);
-                self.init_requests.insert(key, sa.id);
-                self.adopt(sa);
-                self.make_room(false);
-            }
+            Answer::Made(sa) => self.admit(path, header, bytes, sa),
             Answer::Notify(payload, reason) => self.refuse(path, header, proven, payload, reason),
         }
+    }
+
+    /// A half-open IKE_SA more, which this request has made.
+    fn admit(&mut self, path: Path, header: &Header, bytes: &[u8], mut sa: Box<IkeSa>) {
+        self.wait_for_peer(&mut sa, false);
+        let key = (header.spi_i, InitRequest::digest(path, bytes));
+        sa.init_key = Some(key);
+        self.init_requests.insert(key, sa.id);
+        self.adopt(sa);
+        self.make_room(false);
     }
 
     /// Counts a request that is not answered.

@@ -15,9 +15,14 @@ enum Owner {
     Mismatch,
 }
 
+/// Whether the exchange is one that an IKE_SA begins with.
+pub(crate) fn is_first(exchange: ExchangeType) -> bool {
+    matches!(exchange, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_SESSION_RESUME)
+}
+
 /// Whether it is the request that begins an IKE_SA.
 fn begins(header: &Header) -> bool {
-    header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator && !header.flags.response
+    is_first(header.exchange) && header.flags.initiator && !header.flags.response
 }
 
 impl Core {
@@ -87,7 +92,7 @@ impl Core {
         let (own, other) =
             if header.flags.initiator { (header.spi_r, header.spi_i) } else { (header.spi_i, header.spi_r) };
         let Some(id) = self.by_spi.get(&own).copied() else { return Owner::Nobody };
-        let first = header.exchange == ExchangeType::IKE_SA_INIT;
+        let first = is_first(header.exchange);
         let fits = self.sas.get(&id).is_some_and(|sa| {
             let theirs = if sa.initiator { sa.spi_r } else { sa.spi_i };
             let waiting = matches!(sa.phase, Phase::Init(_));

@@ -3,7 +3,7 @@
 mod admission;
 mod commands;
 pub(crate) mod cookie;
-mod dispatch;
+pub(crate) mod dispatch;
 mod reconfigure;
 mod redirect;
 pub(crate) mod retry;
@@ -47,6 +47,10 @@ pub struct Stats {
     pub out_of_window: u64,
     /// Genuine fragments dropped: seen before, contradicting the others, or beyond a limit.
     pub dropped_fragments: u64,
+    /// Tickets given.
+    pub tickets_given: u64,
+    /// IKE_SAs that began with a ticket.
+    pub resumed: u64,
     /// Quick crash detection tokens that proved nothing.
     pub wrong_tokens: u64,
     /// Datagrams longer than `max_packet`.

@@ -15,6 +15,7 @@ use crate::reason::{Reason, notify_name};
 use crate::sa::auth_method::{METHOD_PSK, Passwords, Whose, id_payload, identity};
 use crate::sa::config_payload;
 use crate::sa::init_i::{Transcript, syntax};
+use crate::sa::resume::Held;
 use crate::sa::sync;
 use crate::sa::{Active, ChildOffer, Fatal, IkeSa, Message, Phase, Task};
 
@@ -37,11 +38,19 @@ pub(crate) struct AuthI {
     id_r: Option<IdPayload>,
     /// Our further addresses, as the first request told them.
     told: Box<[IpAddr]>,
+    /// The ticket that it began with (RFC 5723).
+    resumed: Option<Box<Held>>,
 }
 
 impl AuthI {
+    /// After IKE_SESSION_RESUME.
+    pub(crate) fn resumed(transcript: Transcript, held: Box<Held>) -> Self {
+        Self { resumed: Some(held), ..Self::new(transcript) }
+    }
+
     pub(crate) fn new(transcript: Transcript) -> Self {
-        Self { transcript, step: Step::First, offer: None, msk: None, id_r: None, told: Box::default() }
+        let (step, told) = (Step::First, Box::default());
+        Self { transcript, step, offer: None, msk: None, id_r: None, told, resumed: None }
     }
 
     /// The wish for the child that is offered along.
@@ -68,6 +77,30 @@ impl IkeSa {
     }
 
     fn first_auth(&mut self, core: &mut Core, auth: &mut AuthI) -> Fatal<Vec<Payload>> {
+        let mut payloads = match &auth.resumed {
+            Some(held) => self.prove_resumed(&auth.transcript, held)?,
+            None => self.identify(core, auth)?,
+        };
+        payloads.extend(self.own_token(core));
+        payloads.extend(self.ticket_request(core));
+        payloads.extend(sync::announcement(core));
+        let vips = if self.wanted_vips.is_empty() { &self.conn.vips } else { &self.wanted_vips };
+        payloads.extend(config_payload::request(vips));
+        let childless = self.goes_childless()?;
+        let wanted = |task: &Task| !childless && matches!(task, Task::Child(_));
+        let next = self.queue.iter().position(wanted);
+        if let Some(Task::Child(wish)) = next.and_then(|at| self.queue.remove(at)) {
+            log!(core, Ike, 0, self, "establishing CHILD_SA {}", wish.config.name);
+            let offer = self.make_offer(core, wish, None, true)?;
+            self.offer_payloads(&offer, true, &mut payloads);
+            auth.offer = Some(offer);
+        }
+        auth.told = self.announce_mobike(core, &mut payloads);
+        Ok(payloads)
+    }
+
+    /// Who we are, whom we want, and our proof as far as it can be given now.
+    fn identify(&mut self, core: &mut Core, auth: &AuthI) -> Fatal<Vec<Payload>> {
         let asked = auth.transcript.cert_request.clone();
         let mut certificate = None;
         self.local_id = match &self.conn.local.id {
@@ -96,7 +129,6 @@ impl IkeSa {
         if self.conn.remote.method == AuthMethod::Pubkey {
             payloads.extend(self.cert_request(core));
         }
-        payloads.extend(self.own_token(core));
         // A pattern is no identity that one can ask for.
         let wanted = &self.conn.remote.id;
         if is_concrete(wanted) {
@@ -116,19 +148,6 @@ impl IkeSa {
             // RFC 7296 §2.16: leaving AUTH out asks for EAP.
             AuthMethod::Eap => {}
         }
-        payloads.extend(sync::announcement(core));
-        let vips = if self.wanted_vips.is_empty() { &self.conn.vips } else { &self.wanted_vips };
-        payloads.extend(config_payload::request(vips));
-        let childless = self.goes_childless()?;
-        let wanted = |task: &Task| !childless && matches!(task, Task::Child(_));
-        let next = self.queue.iter().position(wanted);
-        if let Some(Task::Child(wish)) = next.and_then(|at| self.queue.remove(at)) {
-            log!(core, Ike, 0, self, "establishing CHILD_SA {}", wish.config.name);
-            let offer = self.make_offer(core, wish, None, true)?;
-            self.offer_payloads(&offer, true, &mut payloads);
-            auth.offer = Some(offer);
-        }
-        auth.told = self.announce_mobike(core, &mut payloads);
         Ok(payloads)
     }
 
@@ -200,6 +219,14 @@ impl IkeSa {
         let (Some(id), Some((method, data))) = (message.id_r(), message.auth()) else {
             return Err(self.refused_by_peer(core, &message));
         };
+        if let Some(held) = &auth.resumed {
+            let verified = self.check_resumed_gateway(&auth.transcript, held, &id, (method, data));
+            verified.map_err(|reason| Failed { reason, tell: true })?;
+            return Ok(match self.auth_redirect(&message) {
+                Some(gateway) => Next::Redirected { gateway, stands: true },
+                None => Next::Established(message),
+            });
+        }
         // The responder believes that it is done, unless EAP follows: then it must be told.
         let eap = self.conn.local.method == AuthMethod::Eap;
         let verified = self.check_responder(core, auth, &message, &id, (method, &data));
@@ -360,6 +387,7 @@ impl IkeSa {
         self.remember_peer(core);
         self.on_auth_lifetime(core, &message);
         self.take_token(&message);
+        self.keep_ticket(core, &message);
         if let Some(attributes) = message.config(ConfigKind::Reply) {
             self.take_addresses(core, &attributes);
         }
@@ -477,7 +505,7 @@ fn has_wildcard(id: &Identity) -> bool {
 }
 
 /// The user name that an identity is for EAP.
-fn eap_name(id: &Identity) -> Vec<u8> {
+pub(crate) fn eap_name(id: &Identity) -> Vec<u8> {
     match id {
         Identity::Fqdn(text) | Identity::Rfc822(text) => text.as_bytes().to_vec(),
         Identity::KeyId(data) => data.clone(),

@@ -94,7 +94,7 @@ impl adit_eap::EapSecrets for Passwords<'_> {
 
 impl IkeSa {
     /// Runs `work` on the octets that `whose` AUTH covers.
-    fn with_octets<R>(
+    pub(crate) fn with_octets<R>(
         &self,
         t: &Transcript,
         whose: Whose,

@@ -19,6 +19,7 @@ use crate::sa::config_payload;
 use crate::sa::create_respond::ChildRequest;
 use crate::sa::init_i::{Transcript, syntax};
 use crate::sa::redirect;
+use crate::sa::resume::Presented;
 use crate::sa::seal::crypto;
 use crate::sa::{Fatal, IkeSa, Lease, Message, Passive, Phase, Task};
 use crate::select;
@@ -52,6 +53,10 @@ pub(crate) struct AuthR {
     sent_here: bool,
     /// The peer's further addresses, if it supports MOBIKE.
     mobike: Option<Box<[IpAddr]>>,
+    /// The ticket that it began with (RFC 5723).
+    resumed: Option<Box<Presented>>,
+    /// The peer asked for a ticket.
+    wants_ticket: bool,
 }
 
 impl AuthR {
@@ -67,7 +72,14 @@ impl AuthR {
             sent_here,
             mobike: None,
             counted: false,
+            resumed: None,
+            wants_ticket: false,
         }
+    }
+
+    /// After IKE_SESSION_RESUME.
+    pub(crate) fn resumed(transcript: Transcript, childless: bool, ticket: Presented) -> Self {
+        Self { resumed: Some(Box::new(ticket)), ..Self::new(transcript, childless, false) }
     }
 }
 
@@ -136,6 +148,11 @@ impl IkeSa {
             let payloads = vec![Payload::notify(NotifyType::UNEXPECTED_NAT_DETECTED, Vec::new())];
             return Err(Refusal { payloads, reason: Box::new(reason) });
         }
+        if let Some(ticket) = auth.resumed.take() {
+            let payloads = self.check_resumed_client(core, &auth.transcript, &ticket, &mut message)?;
+            self.take_the_rest(core, auth, &mut message)?;
+            return Ok(Next::Authenticated(payloads));
+        }
         let id = message.id_i().ok_or_else(|| syntax("IKE_AUTH request without IDi"))?;
         let remote = identity(&id)?;
         let asked = message.id_r().map(|id| identity(&id)).transpose()?;
@@ -154,12 +171,7 @@ impl IkeSa {
         if let Some(asked) = message.cert_requests() {
             auth.transcript.cert_request = Some(asked);
         }
-        self.admits_child(auth.childless, &message)?;
-        auth.child = ChildRequest::take(&mut message);
-        auth.wants = message.config(ConfigKind::Request);
-        auth.mobike = self.mobike_of(core, &message);
-        auth.initial_contact = message.has_notify(NotifyType::INITIAL_CONTACT);
-        self.take_token(&message);
+        self.take_the_rest(core, auth, &mut message)?;
         match proof {
             Some((METHOD_PSK, data)) => {
                 let (t, local) = (&auth.transcript, self.local_id.clone());
@@ -192,6 +204,18 @@ impl IkeSa {
             }
             ServerStep::Success { .. } => Err(syntax("EAP without a method").into()),
         }
+    }
+
+    /// What the first request says besides who the peer is.
+    fn take_the_rest(&mut self, core: &mut Core, auth: &mut AuthR, message: &mut Message) -> Fatal<()> {
+        self.admits_child(auth.childless, message)?;
+        auth.child = ChildRequest::take(message);
+        auth.wants = message.config(ConfigKind::Request);
+        auth.mobike = self.mobike_of(core, message);
+        auth.initial_contact = message.has_notify(NotifyType::INITIAL_CONTACT);
+        auth.wants_ticket = message.has_notify(NotifyType::TICKET_REQUEST);
+        self.take_token(message);
+        Ok(())
     }
 
     /// IDr, our certificates, AUTH.
@@ -327,6 +351,9 @@ impl IkeSa {
         }
         self.remember_peer(core);
         payloads.extend(self.own_token(core));
+        if auth.wants_ticket {
+            payloads.extend(self.give_ticket(core));
+        }
         self.agree_on_mobike(auth.mobike.take(), Box::default());
         let source = Source::of(self.path.remote.ip());
         for identity in [Some(&self.remote_id), self.remote_eap_id.as_ref()].into_iter().flatten() {

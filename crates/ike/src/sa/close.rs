@@ -201,6 +201,11 @@ impl IkeSa {
         }
         self.leave_half_open(core, false);
         self.forget_peer(core);
+        // RFC 5723 §6.2; but what is lost without a word is what tickets are for.
+        if !matches!(reason, Some(Reason::PeerUnreachable { .. } | Reason::PeerLostState)) {
+            self.forget_ticket(core);
+            self.void_ticket(core);
+        }
         self.window.request = None;
         self.active = Active::None;
         self.reassembly = None;

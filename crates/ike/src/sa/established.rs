@@ -114,6 +114,10 @@ impl IkeSa {
             }
             Task::Redirect { gateway } => self.send_redirect(core, &gateway),
             Task::AuthLifetime => self.send_auth_lifetime(core),
+            Task::AskTicket => {
+                let asked: Vec<Payload> = self.ticket_request(core).into_iter().collect();
+                self.request(core, ExchangeType::INFORMATIONAL, &asked, Active::Dpd);
+            }
             Task::TellToken => {
                 let token: Vec<Payload> = self.own_token(core).into_iter().collect();
                 self.request(core, ExchangeType::INFORMATIONAL, &token, Active::Dpd);

@@ -334,6 +334,9 @@ impl IkeSa {
         if new.initiator {
             new.tell_token_after_rekey(core);
         }
+        self.forget_ticket(core);
+        self.void_ticket(core);
+        new.ask_ticket_after_rekey(core);
         log!(core, Ike, 0, self, "IKE_SA {} rekeyed between {}", new.label(), new.between());
         core.event(Event::IkeRekeyed { old: self.id, new: new.id });
         let id = new.id;

@@ -22,6 +22,10 @@ impl IkeSa {
             self.on_auth_lifetime(core, &message);
         }
         self.take_token(&message);
+        // RFC 5723 §4.1: the client's to ask.
+        if message.has_notify(NotifyType::TICKET_REQUEST) && self.is_established() && !self.first_initiator {
+            answer.extend(self.give_ticket(core));
+        }
         for payload in message.0 {
             match payload {
                 Payload::Delete { protocol: 1, .. } => {
@@ -276,6 +280,7 @@ impl IkeSa {
 
     pub(crate) fn on_dpd_response(&mut self, core: &mut Core, message: &Message) {
         self.on_mapping_answer(core, message);
+        self.keep_ticket(core, message);
         if !self.conn.dpd_delay.is_zero() {
             self.dpd_at = Some(core.now + self.conn.dpd_delay);
         }

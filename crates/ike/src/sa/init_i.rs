@@ -2,13 +2,14 @@
 
 use adit_crypto::{HashAlg, KeGroup, KeSecret, kdf};
 use adit_ipsec::TransformType;
-use adit_wire::{Envelope, ExchangeType, NotifyType, Payload, PayloadType, emit_clear};
+use adit_wire::{Envelope, NotifyType, Payload, PayloadType, emit_clear};
 
 use crate::action::Path;
 use crate::config::Fragmentation;
 use crate::core::{Core, log};
 use crate::reason::Reason;
 use crate::sa::message::{offer, wanted_group};
+use crate::sa::resume::{Held, exchange_of};
 use crate::sa::seal::crypto;
 use crate::sa::{Active, AuthI, Fatal, IkeSa, Message, Phase, Suite};
 
@@ -23,6 +24,8 @@ pub(crate) struct Init {
     /// The request as sent last: it is part of what AUTH covers.
     pub request: Vec<u8>,
     pub restarts: u8,
+    /// The ticket that is presented instead of a key exchange (RFC 5723); `secret` waits for its refusal.
+    pub resume: Option<Box<Held>>,
 }
 
 /// What both ends need of IKE_SA_INIT to make and check AUTH.
@@ -39,12 +42,15 @@ pub(crate) struct Transcript {
     pub cert_request: Option<Vec<[u8; 20]>>,
 }
 
+/// RFC 7383, where it is wanted.
+pub(crate) fn fragmentation(wanted: Fragmentation) -> Option<Payload> {
+    let notify = || Payload::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new());
+    (wanted != Fragmentation::No).then(notify)
+}
+
 /// Notifies that both ends put into IKE_SA_INIT.
-pub(crate) fn announcements(fragmentation: Fragmentation) -> Vec<Payload> {
-    let mut payloads = Vec::new();
-    if fragmentation != Fragmentation::No {
-        payloads.push(Payload::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()));
-    }
+pub(crate) fn announcements(wanted: Fragmentation) -> Vec<Payload> {
+    let mut payloads: Vec<Payload> = fragmentation(wanted).into_iter().collect();
     // RFC 7427 §4; Identity (5) is for Ed25519 (RFC 8420 §2).
     let hashes = [HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512, HashAlg::Identity];
     let data = hashes.iter().flat_map(|hash| hash.id().to_be_bytes()).collect();
@@ -84,7 +90,8 @@ impl IkeSa {
         match KeSecret::generate(group, &mut *core.rng) {
             Ok(secret) => {
                 let nonce = core.random::<32>().to_vec();
-                let init = Init { secret, nonce, cookie: None, request: Vec::new(), restarts: 0 };
+                let resume = self.take_ticket(core);
+                let init = Init { secret, nonce, cookie: None, request: Vec::new(), restarts: 0, resume };
                 self.send_init(core, init);
             }
             Err(error) => self.fail(core, crypto(error)),
@@ -97,24 +104,22 @@ impl IkeSa {
         if let Some(cookie) = &init.cookie {
             payloads.push(Payload::notify(NotifyType::COOKIE, cookie.clone()));
         }
-        payloads.push(offer(&self.conn.proposals, &[]));
-        payloads.push(Payload::KeyExchange {
-            group: init.secret.group().id(),
-            data: init.secret.public().to_vec(),
-        });
-        payloads.push(Payload::Nonce(init.nonce.clone()));
-        payloads.extend(self.nat_notifies(core, 0, self.path));
-        payloads.extend(announcements(self.conn.fragmentation));
+        let exchange = exchange_of(init.resume.as_deref());
+        if let Some(held) = &init.resume {
+            payloads.extend(self.resume_request(core, held, &init.nonce));
+        } else {
+            payloads.push(offer(&self.conn.proposals, &[]));
+            payloads.push(Payload::KeyExchange {
+                group: init.secret.group().id(),
+                data: init.secret.public().to_vec(),
+            });
+            payloads.push(Payload::Nonce(init.nonce.clone()));
+            payloads.extend(self.nat_notifies(core, 0, self.path));
+            payloads.extend(announcements(self.conn.fragmentation));
+        }
         payloads.extend(self.redirect_announcement(core));
-        log!(
-            core,
-            Enc,
-            1,
-            self,
-            "generating {}",
-            adit_wire::describe(ExchangeType::IKE_SA_INIT, false, 0, &payloads)
-        );
-        let mut header = self.header(ExchangeType::IKE_SA_INIT, false, 0);
+        log!(core, Enc, 1, self, "generating {}", adit_wire::describe(exchange, false, 0, &payloads));
+        let mut header = self.header(exchange, false, 0);
         header.spi_r = 0;
         header.next = PayloadType::NONE;
         match emit_clear(&header, &payloads) {
@@ -122,7 +127,7 @@ impl IkeSa {
                 init.request = bytes.clone();
                 self.phase = Phase::Init(Box::new(init));
                 self.active = Active::Handshake;
-                self.launch(core, 0, ExchangeType::IKE_SA_INIT, vec![bytes]);
+                self.launch(core, 0, exchange, vec![bytes]);
             }
             Err(error) => self.fail(core, crypto(error)),
         }
@@ -139,7 +144,10 @@ impl IkeSa {
             }
         };
         let header = envelope.header;
-        let awaited = self.window.request.as_ref().is_some_and(|request| request.mid == header.message_id);
+        let awaited =
+            self.window.request.as_ref().is_some_and(|request| {
+                (request.mid, request.exchange) == (header.message_id, header.exchange)
+            });
         // RFC 7296 §2.11: an answer comes from where the question went. One that someone repeats from elsewhere would have
         // us see a NAT that is none.
         if !awaited || envelope.encrypted.is_some() || path.remote != self.path.remote {
@@ -182,6 +190,10 @@ impl IkeSa {
             }
             return self.send_init(core, *init);
         }
+        let refused = message.error().is_some() || message.has_notify(NotifyType::TICKET_NACK);
+        if init.resume.is_some() && refused {
+            return self.begin_without_ticket(core);
+        }
         if let Some((kind, _)) = message.error() {
             self.window.request = None;
             let name = crate::reason::notify_name(kind);
@@ -199,10 +211,16 @@ impl IkeSa {
         }
         self.window.request = None;
         self.window.send_next = 1;
-        match self.complete_init(core, &init, &mut message, header.spi_r, path, bytes) {
-            Ok(transcript) => {
+        let answer = (header.spi_r, path, bytes);
+        let done = match init.resume.take() {
+            Some(held) => self.complete_resume(core, &init, held, &mut message, answer),
+            None => self.complete_init(core, &init, &mut message, answer).map(AuthI::new),
+        };
+        match done {
+            Ok(auth) => {
                 self.float(core);
-                self.start_auth(core, transcript);
+                self.phase = Phase::AuthI(Box::new(auth));
+                self.send_first_auth(core);
             }
             Err(reason) => self.fail(core, reason),
         }
@@ -235,9 +253,7 @@ impl IkeSa {
         core: &mut Core,
         init: &Init,
         message: &mut Message,
-        spi_r: u64,
-        path: Path,
-        bytes: &[u8],
+        (spi_r, path, bytes): (u64, Path, &[u8]),
     ) -> Fatal<Transcript> {
         if spi_r == 0 {
             return Err(syntax("IKE_SA_INIT response without a responder SPI"));
@@ -281,11 +297,6 @@ impl IkeSa {
             peer_hashes: peer_hashes(message),
             cert_request: message.cert_requests(),
         })
-    }
-
-    fn start_auth(&mut self, core: &mut Core, transcript: Transcript) {
-        self.phase = Phase::AuthI(Box::new(AuthI::new(transcript)));
-        self.send_first_auth(core);
     }
 }
 

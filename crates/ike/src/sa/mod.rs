@@ -30,6 +30,7 @@ pub(crate) mod quick_crash;
 mod reauth;
 mod receive;
 pub(crate) mod redirect;
+pub(crate) mod resume;
 mod revive;
 mod roam;
 mod seal;
@@ -172,6 +173,8 @@ pub(crate) enum Task {
     Dpd,
     /// Ask the original initiator to reauthenticate.
     AuthLifetime,
+    /// A ticket for this IKE_SA, from the gateway (RFC 5723).
+    AskTicket,
     /// Our quick crash detection token, for a peer that has none of this IKE_SA yet.
     TellToken,
     /// What the MOBIKE state says is to be sent.
@@ -268,6 +271,8 @@ pub(crate) struct IkeSa {
     pub reassembly: Option<Box<Reassembly>>,
     /// What proves that the peer lost this IKE_SA (RFC 6290).
     pub peer_token: Option<Secret>,
+    /// The ticket that we gave for this IKE_SA: when it expires, and its digest (RFC 5723).
+    pub ticket_given: Option<Box<(i64, [u8; 20])>>,
     pub established_at: Option<Instant>,
     pub half_open_until: Option<Instant>,
     pub rekey_at: Option<Instant>,
@@ -357,6 +362,7 @@ impl IkeSa {
             lease: None,
             reassembly: None,
             peer_token: None,
+            ticket_given: None,
             established_at: None,
             half_open_until: None,
             rekey_at: None,

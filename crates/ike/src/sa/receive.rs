@@ -6,6 +6,7 @@ use adit_wire::{
 
 use crate::action::Path;
 use crate::core::{Core, log};
+use crate::endpoint::dispatch::is_first;
 use crate::reason::Reason;
 use crate::sa::fragments::Added;
 use crate::sa::{Active, IkeSa, Message, Phase, Reassembly, Task};
@@ -22,7 +23,7 @@ enum Place {
 impl IkeSa {
     /// A message for this IKE_SA that is not an IKE_SA_INIT request. `header` has been matched to our SPIs.
     pub(crate) fn on_message(&mut self, core: &mut Core, path: Path, header: &Header, bytes: &[u8]) {
-        if header.exchange == ExchangeType::IKE_SA_INIT {
+        if is_first(header.exchange) {
             if header.flags.response && self.initiator && matches!(self.phase, Phase::Init(_)) {
                 self.on_init_response(core, path, bytes);
             } else {

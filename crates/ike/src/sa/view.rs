@@ -83,7 +83,7 @@ fn task_name(task: &Task) -> &'static str {
         Task::DeleteIke => "IKE_DELETE",
         Task::Redirect { .. } => "IKE_REDIRECT",
         Task::SyncReplay { .. } => "IKE_MID_SYNC",
-        Task::Dpd | Task::TellToken => "IKE_DPD",
+        Task::Dpd | Task::TellToken | Task::AskTicket => "IKE_DPD",
         Task::AuthLifetime => "IKE_AUTH_LIFETIME",
         Task::Mobike => "IKE_MOBIKE",
     }

@@ -1,16 +1,17 @@
 //! Datagrams without authority: old ones, bent ones, forged ones, unprotected ones. None may change anything.
 //!
 //! The whole state of the end that gets one is compared before and after, with the digest that `adit-ike` makes for tests.
-//! Two things are allowed to a stranger: a well-formed IKE_SA_INIT request makes a half-open IKE_SA, and an
-//! IKE_SA_INIT answer can spoil an initiation that waits for one (RFC 7296 §2.21.1); and an unprotected
-//! INVALID_IKE_SPI can have the peer asked whether it is there (§2.4).
+//! A few things are allowed to a stranger: a well-formed IKE_SA_INIT or IKE_SESSION_RESUME request makes a half-open
+//! IKE_SA, and an answer to one can spoil an initiation that waits for it (RFC 7296 §2.21.1); an unprotected
+//! INVALID_IKE_SPI can have the peer asked whether it is there (§2.4); and a token that the peer has shown itself proves
+//! what it proves, whoever repeats it (RFC 6290 §3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use adit_crypto::{Random, SeededRandom};
 use adit_ike::{Digest, IkeState};
-use adit_wire::{ExchangeType, Flags, Header, NotifyType, Payload, PayloadType, emit_clear};
+use adit_wire::{Envelope, ExchangeType, Flags, Header, NotifyType, Payload, PayloadType, emit_clear};
 
 use super::wire::message;
 use crate::net::{Captured, End};
@@ -111,7 +112,7 @@ impl Forger {
         self.thrown += 1;
         let after = pair.host(end).endpoint.digest();
         let header = Header::parse(if dst.port() == 4500 { bytes.get(4..).unwrap_or(&[]) } else { &bytes });
-        let first = header.as_ref().is_ok_and(|header| header.exchange == ExchangeType::IKE_SA_INIT);
+        let first = header.as_ref().is_ok_and(begins);
         let changed = if first {
             // A stranger may open half of an IKE_SA, or spoil one that is waiting for any answer.
             let kept = |sa: &adit_ike::SaDigest| after.sas.contains(sa);
@@ -121,7 +122,7 @@ impl Forger {
         };
         self.digests[at(end)] = Some(after);
         let hint = header.as_ref().is_ok_and(|it| it.flags.response && it.next == PayloadType::NOTIFY);
-        if changed && !(hint && only_asks(pair, end)) {
+        if changed && !(hint && (only_asks(pair, end) || repeats_token(pair, end, &bytes))) {
             return Err(format!("{what:?} datagram changed the {end:?}: {header:?}, {bytes:02x?}"));
         }
         Ok(())
@@ -149,7 +150,7 @@ impl Forger {
         let mut bytes = captured.bytes.clone();
         let first = message(captured)
             .and_then(|bytes| Header::parse(bytes).ok())
-            .is_some_and(|header| header.exchange == ExchangeType::IKE_SA_INIT);
+            .is_some_and(|header| begins(&header));
         // Half-open IKE_SAs of strangers get in the way of the honest, as they should; not at every step.
         if first && !self.dice.chance(5) {
             return None;
@@ -293,4 +294,27 @@ enum Kind {
     Sealed,
     /// Only its beginning.
     Cut,
+}
+
+/// Whether an IKE_SA begins with that message, or with the question to it.
+fn begins(header: &Header) -> bool {
+    matches!(header.exchange, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_SESSION_RESUME)
+}
+
+/// Tokens in the clear of a datagram (RFC 6290).
+fn tokens(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let bytes = bytes.strip_prefix(&[0; 4]).unwrap_or(bytes);
+    let clear = Envelope::parse(bytes).map(|envelope| envelope.clear).unwrap_or_default();
+    let token = |payload: Payload| match payload {
+        Payload::Notify { kind: NotifyType::QUICK_CRASH_DETECTION, data, .. } => Some(data),
+        _ => None,
+    };
+    clear.into_iter().filter_map(token).collect()
+}
+
+/// Whether it has a token that the other end has shown before, to the bit.
+fn repeats_token(pair: &Pair, end: End, bytes: &[u8]) -> bool {
+    let shown = tokens(bytes);
+    let theirs = pair.net.capture.iter().filter(|it| it.from == end.other());
+    !shown.is_empty() && theirs.flat_map(|it| tokens(&it.bytes)).any(|token| shown.contains(&token))
 }

@@ -38,6 +38,12 @@ pub fn play(script: &Script, verbose: bool) -> (Play, Result<(), String>) {
     if dice.chance(20) {
         setup.both(|side| side.settings.make_before_break = false);
     }
+    if dice.chance(40) {
+        let secrets = |n| vec![adit_crypto::Secret::from(vec![n; 32])];
+        setup.client.settings.resume = true;
+        setup.gateway.settings.ticket_secrets = secrets(1);
+        setup.both(|side| side.settings.quick_crash_secrets = secrets(2));
+    }
     let roams = dice.chance(50);
     if roams {
         setup.roaming();

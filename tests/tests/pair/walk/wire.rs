@@ -51,7 +51,7 @@ impl Wire {
     }
 
     fn message(&mut self, from: End, header: &Header, bytes: &[u8]) -> Result<(), String> {
-        if header.exchange == ExchangeType::IKE_SA_INIT {
+        if matches!(header.exchange, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_SESSION_RESUME) {
             return self.init(from, header, bytes);
         }
         let fragment = match header.next {

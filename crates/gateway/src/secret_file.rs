@@ -1,4 +1,5 @@
-//! The secrets of quick crash detection (RFC 6290 §5.1): they outlive the daemon, or they are of no use.
+//! Secrets that must outlive the daemon, or they are of no use: of quick crash detection (RFC 6290 §5.1) and of session
+//! tickets (RFC 5723 §6.2).
 //!
 //! The file has one secret a line, 64 hex digits, newest first; the first four count. It is made with the first start.
 //! Gateways that stand in for each other have the same file.
@@ -15,12 +16,12 @@ const LENGTH: usize = 32;
 /// Secrets that are read.
 const GENERATIONS: usize = 4;
 
-/// Reads the secrets, or makes the first one.
+/// Reads the secrets of that key of strongswan.conf, or makes the first one.
 ///
 /// # Errors
 /// A sentence: the file cannot be read or made, others may read it, or what is in it is no secret.
-pub(crate) fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
-    let told = |error: io::Error| format!("adit.quick_crash_file {}: {error}", path.display());
+pub(crate) fn secrets(key: &str, path: &Path) -> Result<Vec<Secret>, String> {
+    let told = |error: io::Error| format!("adit.{key} {}: {error}", path.display());
     match OpenOptions::new().read(true).open(path) {
         Ok(file) => {
             let mut text = String::new();
@@ -29,7 +30,7 @@ pub(crate) fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
                 text.lines().filter(|line| !line.trim().is_empty()).take(GENERATIONS).map(parse).collect();
             secrets.filter(|secrets| !secrets.is_empty()).ok_or_else(|| {
                 format!(
-                    "adit.quick_crash_file {}: expected {} hex digits a line; remove it to have a new one made",
+                    "adit.{key} {}: expected {} hex digits a line; remove it to have a new one made",
                     path.display(),
                     2 * LENGTH
                 )
@@ -70,13 +71,13 @@ mod tests {
     fn made_once_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        let first = secrets(&path).unwrap();
+        let first = secrets("key", &path).unwrap();
         assert_eq!((first.len(), first[0].len()), (1, LENGTH));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(secrets(&path).unwrap(), first);
+        assert_eq!(secrets("key", &path).unwrap(), first);
         let old = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{}\n{old}", "ab".repeat(LENGTH))).unwrap();
-        assert_eq!(secrets(&path).unwrap(), [Secret::from(vec![0xab; LENGTH]), first[0].clone()]);
+        assert_eq!(secrets("key", &path).unwrap(), [Secret::from(vec![0xab; LENGTH]), first[0].clone()]);
     }
 
     #[test]
@@ -85,9 +86,9 @@ mod tests {
         let path = folder.path().join("secret");
         for text in ["", "secret", &"ab".repeat(31), &"zz".repeat(LENGTH)] {
             std::fs::write(&path, text).unwrap();
-            assert!(secrets(&path).unwrap_err().contains("hex digits"), "{text}");
+            assert!(secrets("key", &path).unwrap_err().contains("hex digits"), "{text}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
-        assert!(secrets(Path::new("/nonexistent/secret")).is_err());
+        assert!(secrets("key", Path::new("/nonexistent/secret")).is_err());
     }
 }
