@@ -9,7 +9,7 @@ use adit_wire::{Envelope, ExchangeType, Flags, Header, NotifyType, Payload, Payl
 
 use crate::lab::{Lab, Msg, honest};
 use crate::net::{Captured, End};
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle};
 use crate::pki::UNIX;
 use crate::setup::{Auth, Setup, secret};
 use crate::wire::Raw;
@@ -39,10 +39,6 @@ fn up_from(seed: u64, auth: Auth, more: impl FnOnce(&mut Setup)) -> Pair {
     pair.up(End::Client).unwrap_or_else(|reason| panic!("{reason}\n{}", pair.story()));
     settle(&mut pair);
     pair
-}
-
-fn settle(pair: &mut Pair) {
-    pair.settle().unwrap_or_else(|difference| panic!("{difference}\n{}", pair.story()));
 }
 
 /// The gateway loses everything but its secrets, and the client notices.

@@ -4,7 +4,7 @@ use adit_ike::{Childless, Command, Event, Reason};
 use adit_wire::{Envelope, ExchangeType, NotifyType, Payload};
 
 use crate::net::End;
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle, shut_down};
 use crate::setup::{Auth, Setup};
 
 fn pair(auth: Auth, client: Childless, gateway: Childless, turn: impl Fn(&mut Setup)) -> Pair {
@@ -20,18 +20,6 @@ fn ike_alone(pair: &mut Pair) -> Result<(), Reason> {
     let tag = pair.tag();
     pair.command(End::Client, Command::InitiateIke { conn: "site".into(), tag });
     pair.outcome(End::Client, tag)
-}
-
-fn settle(pair: &mut Pair) {
-    if let Err(difference) = pair.settle() {
-        panic!("{difference}\n{}", pair.story());
-    }
-}
-
-fn shut_down(mut pair: Pair) {
-    if let Err(left) = pair.shut_down() {
-        panic!("left: {left}\n{}", pair.story());
-    }
 }
 
 /// What an end read of one kind: payloads of each, in brackets.

@@ -6,7 +6,7 @@ use adit_wire::Header;
 
 use crate::host::Question;
 use crate::net::End;
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle};
 use crate::setup::{Auth, Setup};
 use crate::walk::wire::Wire;
 
@@ -17,10 +17,6 @@ fn up(turn: impl Fn(&mut Setup)) -> Pair {
     pair.up(End::Client).unwrap_or_else(|reason| panic!("{reason}\n{}", pair.story()));
     settle(&mut pair);
     pair
-}
-
-fn settle(pair: &mut Pair) {
-    pair.settle().unwrap_or_else(|difference| panic!("{difference}\n{}", pair.story()));
 }
 
 /// Delivers one of the held datagrams of an end.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use adit_ike::{ChildAction, Command, Event, IkeState};
 
 use crate::net::End;
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle, shut_down};
 use crate::setup::{Auth, Setup};
 
 fn up(turn: impl Fn(&mut Setup)) -> Pair {
@@ -18,18 +18,6 @@ fn up(turn: impl Fn(&mut Setup)) -> Pair {
     }
     settle(&mut pair);
     pair
-}
-
-fn settle(pair: &mut Pair) {
-    if let Err(difference) = pair.settle() {
-        panic!("{difference}\n{}", pair.story());
-    }
-}
-
-fn shut_down(mut pair: Pair) {
-    if let Err(left) = pair.shut_down() {
-        panic!("left: {left}\n{}", pair.story());
-    }
 }
 
 fn spis(pair: &Pair) -> Vec<(u32, u32)> {

@@ -555,6 +555,16 @@ fn transport_fits(a: (&Snapshot, &ChildSaView<'_>), b: (&Snapshot, &ChildSaView<
         && sorted(&nowhere(&a.1.remote_ts)) == sorted(&nowhere(&b.1.local_ts))
 }
 
+/// Goes on until it is quiet and both ends agree, or tells the story.
+pub fn settle(pair: &mut Pair) {
+    pair.settle().unwrap_or_else(|difference| panic!("{difference}\n{}", pair.story()));
+}
+
+/// Shuts both ends down, and nothing may be left.
+pub fn shut_down(mut pair: Pair) {
+    pair.shut_down().unwrap_or_else(|left| panic!("left: {left}\n{}", pair.story()));
+}
+
 fn sorted(selectors: &[Selector]) -> Vec<Selector> {
     let mut selectors = selectors.to_vec();
     selectors.sort();

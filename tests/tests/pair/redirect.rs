@@ -9,7 +9,7 @@ use adit_ipsec::{GatewayId, RedirectStage};
 use adit_wire::{Envelope, ExchangeType, Flags, Header, NotifyType, Payload, emit_clear};
 
 use crate::net::{Captured, End};
-use crate::pair::{PATIENCE, Pair, SECOND};
+use crate::pair::{PATIENCE, Pair, SECOND, settle, shut_down};
 use crate::pki::Algorithm;
 use crate::setup::{Auth, Setup, id, ip};
 
@@ -42,14 +42,6 @@ fn pair(auth: Auth, turn: impl Fn(&mut Setup)) -> Pair {
 fn up(pair: &mut Pair) {
     pair.up(End::Client).unwrap_or_else(|reason| panic!("{reason}\n{}", pair.story()));
     settle(pair);
-}
-
-fn settle(pair: &mut Pair) {
-    pair.settle().unwrap_or_else(|difference| panic!("{difference}\n{}", pair.story()));
-}
-
-fn shut_down(mut pair: Pair) {
-    pair.shut_down().unwrap_or_else(|left| panic!("left: {left}\n{}", pair.story()));
 }
 
 /// Where the client's only IKE_SA leads.

@@ -7,7 +7,7 @@ use adit_ike::{ChildAction, Command, Config, Event, HostSpec, Reason, Unique};
 
 use crate::host::Question;
 use crate::net::End;
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle, shut_down};
 use crate::setup::{Auth, Setup, ip, secret};
 
 const START: ChildAction = ChildAction { trap: false, start: true };
@@ -26,18 +26,6 @@ fn up_by(auth: Auth, turn: impl Fn(&mut Setup)) -> Pair {
 
 fn up(turn: impl Fn(&mut Setup)) -> Pair {
     up_by(Auth::Psk, turn)
-}
-
-fn settle(pair: &mut Pair) {
-    if let Err(difference) = pair.settle() {
-        panic!("{difference}\n{}", pair.story());
-    }
-}
-
-fn shut_down(mut pair: Pair) {
-    if let Err(left) = pair.shut_down() {
-        panic!("left: {left}\n{}", pair.story());
-    }
 }
 
 fn counts(pair: &Pair, end: End) -> (usize, usize) {

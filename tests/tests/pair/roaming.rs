@@ -9,7 +9,7 @@ use adit_ike::{Command, Event};
 use adit_wire::{ExchangeType, Header};
 
 use crate::net::{Captured, End, Link};
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle, shut_down};
 use crate::setup::{Auth, Setup, ip};
 
 const CLIENT_A: &str = "192.0.2.10";
@@ -30,18 +30,6 @@ fn up(turn: impl Fn(&mut Setup)) -> Pair {
     }
     settle(&mut pair);
     pair
-}
-
-fn settle(pair: &mut Pair) {
-    if let Err(difference) = pair.settle() {
-        panic!("{difference}\n{}", pair.story());
-    }
-}
-
-fn shut_down(mut pair: Pair) {
-    if let Err(left) = pair.shut_down() {
-        panic!("left: {left}\n{}", pair.story());
-    }
 }
 
 fn spis(pair: &Pair) -> Vec<(u64, u64, u32, u32)> {

@@ -5,7 +5,7 @@ use adit_ike::{Command, Reason};
 use adit_wire::{ExchangeType, Header};
 
 use crate::net::{Captured, End};
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle, shut_down};
 use crate::setup::{Auth, Setup};
 
 /// Requests that a copy may lag behind by.
@@ -19,14 +19,6 @@ fn pair(auth: Auth, turn: impl Fn(&mut Setup)) -> Pair {
     pair.up(End::Client).unwrap_or_else(|reason| panic!("{reason}\n{}", pair.story()));
     settle(&mut pair);
     pair
-}
-
-fn settle(pair: &mut Pair) {
-    pair.settle().unwrap_or_else(|difference| panic!("{difference}\n{}", pair.story()));
-}
-
-fn shut_down(mut pair: Pair) {
-    pair.shut_down().unwrap_or_else(|left| panic!("left: {left}\n{}", pair.story()));
 }
 
 /// Liveness checks of both ends: their Message IDs go on, nothing else does.

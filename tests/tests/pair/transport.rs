@@ -5,7 +5,7 @@ use adit_ike::{Command, HostSpec};
 use adit_ipsec::{Mode, PacketInfo, Selector, SelectorSpec};
 
 use crate::net::End;
-use crate::pair::{Pair, SECOND};
+use crate::pair::{Pair, SECOND, settle};
 use crate::setup::{Auth, Setup, ip};
 
 fn transport(setup: &mut Setup) {
@@ -23,10 +23,6 @@ fn up_with(turn: impl Fn(&mut Setup)) -> Pair {
     pair.up(End::Client).unwrap_or_else(|reason| panic!("{reason}\n{}", pair.story()));
     settle(&mut pair);
     pair
-}
-
-fn settle(pair: &mut Pair) {
-    pair.settle().unwrap_or_else(|difference| panic!("{difference}\n{}", pair.story()));
 }
 
 fn the_child(pair: &Pair, end: End) -> adit_ipsec::ChildSa {

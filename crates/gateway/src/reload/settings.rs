@@ -102,6 +102,17 @@ pub(crate) fn plan(running: &StrongswanConf, wanted: &StrongswanConf) -> Setting
         "charon-systemd.journal" = journal;
         "adit.message_id_sync" = adit.message_id_sync;
         "adit.redirect" = adit.redirect;
+        "adit.quick_crash_file" = adit.quick_crash_file;
+        "adit.resume" = adit.resume;
+        "adit.ticket_file" = adit.ticket_file;
+        "adit.ticket_lifetime" = adit.ticket_lifetime;
+        "adit.half_open_limit" = adit.half_open_limit;
+        "adit.pending_auth_limit" = adit.pending_auth_limit;
+        "adit.pending_auth_timeout" = adit.pending_auth_timeout;
+        "adit.init_rate" = adit.init_rate;
+        "adit.init_rate_ip" = adit.init_rate_ip;
+        "adit.init_rate_unproven" = adit.init_rate_unproven;
+        "adit.auth_failures" = adit.auth_failures;
     }
     if now.is_empty() && running != new {
         now.push("another setting");
