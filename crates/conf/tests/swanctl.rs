@@ -162,7 +162,7 @@ fn defaults() {
     assert_eq!((n.rekey_time.as_secs(), n.life_time.as_secs(), n.rand_time.as_secs()), (3600, 3960, 360));
     assert_eq!((n.rekey_bytes, n.life_bytes, n.rekey_packets, n.life_packets), (0, 0, 0, 0));
     assert_eq!((n.start_action, n.dpd_action, n.close_action), (Action::NONE, Action::NONE, Action::NONE));
-    assert_eq!((n.mode, n.replay_window, n.reqid, n.policies), (Mode::Tunnel, None, 0, true));
+    assert_eq!((n.mode, n.replay_window, n.reqid, n.options.policies), (Mode::Tunnel, None, 0, true));
     assert!(n.inactivity.is_zero());
 }
 

@@ -63,19 +63,6 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
-/// Lifetime limits of one CHILD_SA, per direction; `None` is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Rekey after so many bytes.
-    pub soft_bytes: Option<u64>,
-    /// End after so many bytes.
-    pub hard_bytes: Option<u64>,
-    /// Rekey after so many packets.
-    pub soft_packets: Option<u64>,
-    /// End after so many packets.
-    pub hard_packets: Option<u64>,
-}
-
 /// Why something could not be installed: one sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallError {

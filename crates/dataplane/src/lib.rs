@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use adit_ipsec::{ChildSa, ShuntPolicy, TrapPolicy, Usage};
 
-pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError, Limits};
+pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
 pub use null::Null;
 pub use userspace::{Userspace, UserspaceConfig};
 
@@ -30,7 +30,8 @@ pub trait Dataplane: Send {
     ///
     /// Inbound works at once. Outbound does when `outbound_ready`, else from [`Self::activate_outbound`] on
     /// (RFC 7296 §2.8: the responder of a rekey sends on the old SA until it knows the initiator has the new one).
-    /// The SA it `replaces` no longer sends from then on, but receives until removed.
+    /// The SA it `replaces` no longer sends from then on, but receives until removed. Reaching a limit of volume (both
+    /// directions counted by themselves) is reported as [`DataplaneEvent::Expired`].
     ///
     /// # Errors
     /// A sentence; nothing is left installed then.
@@ -53,12 +54,6 @@ pub trait Dataplane: Send {
     /// What a CHILD_SA has carried; `None` if there is none of that id.
     fn usage(&self, id: u32) -> Option<Usage>;
 
-    /// Sets at how many bytes or packets (both directions counted by themselves) a CHILD_SA is reported as
-    /// [`DataplaneEvent::Expired`].
-    fn set_limits(&mut self, id: u32, limits: Limits) {
-        let _ = (id, limits);
-    }
-
     /// Installs a trap: the first packet that matches it and no SA is reported and kept.
     ///
     /// # Errors
@@ -78,11 +73,11 @@ pub trait Dataplane: Send {
     /// Removes such a policy.
     fn remove_shunt(&mut self, id: u32);
 
-    /// Adds a virtual IP to this host. Counted: it stays until removed as often.
+    /// Adds a virtual IP to this host, for tunnels that begin at `local`. Counted: it stays until removed as often.
     ///
     /// # Errors
     /// A sentence.
-    fn add_virtual_ip(&mut self, address: IpAddr) -> Result<(), InstallError>;
+    fn add_virtual_ip(&mut self, address: IpAddr, local: IpAddr) -> Result<(), InstallError>;
 
     /// Removes a virtual IP.
     fn remove_virtual_ip(&mut self, address: IpAddr);

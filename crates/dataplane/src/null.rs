@@ -72,7 +72,7 @@ impl Dataplane for Null {
 
     fn remove_shunt(&mut self, _id: u32) {}
 
-    fn add_virtual_ip(&mut self, _address: IpAddr) -> Result<(), InstallError> {
+    fn add_virtual_ip(&mut self, _address: IpAddr, _local: IpAddr) -> Result<(), InstallError> {
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod lab;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use adit_dataplane::Dataplane;
 use adit_ipsec::{ChildSa, CopyDscp, Mode, Selector, SelectorSpec, Shunt, ShuntPolicy};
@@ -383,6 +384,7 @@ fn shunt(id: u32, kind: Shunt, local: &str, remote: &str) -> ShuntPolicy {
         kind,
         local_ts: vec![selector(local)],
         remote_ts: vec![selector(remote)],
+        options: Arc::default(),
     }
 }
 

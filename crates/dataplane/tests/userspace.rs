@@ -5,9 +5,10 @@
 mod lab;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use adit_dataplane::{Dataplane, DataplaneEvent, Limits, UserspaceConfig};
-use adit_ipsec::{ChildSa, TrapPolicy};
+use adit_dataplane::{Dataplane, DataplaneEvent, UserspaceConfig};
+use adit_ipsec::{ChildSa, Limits, Mode, TrapPolicy};
 use lab::{Host, address, both, crosses, hosts, net, planes, sa, silent};
 
 fn apps(a: &Host, b: &Host) -> (std::net::UdpSocket, std::net::UdpSocket) {
@@ -77,9 +78,13 @@ fn a_trap_asks_once_and_its_first_packet_is_delivered() {
         id: 9,
         name: "net".into(),
         ike_name: "lab".into(),
+        reqid: 1,
+        mode: Mode::Tunnel,
         local_ts: vec![net("10.1.0.0/16")],
         remote_ts: vec![net("10.2.0.0/16")],
+        local: Some(a.outer()),
         remote: Some(b.outer()),
+        options: Arc::default(),
     };
     a.plane().add_trap(trap).unwrap();
     assert!(a.table().contains("10.2.0.0/16 dev adit0"));
@@ -154,7 +159,7 @@ fn a_full_tunnel_does_not_swallow_its_own_packets() {
     // The address comes after the SA: the route learns its source then.
     a.plane().install(here.clone()).unwrap();
     assert_eq!(a.table().lines().next().unwrap().trim(), "default dev adit0 proto static");
-    a.plane().add_virtual_ip(address("10.3.0.1")).unwrap();
+    a.plane().add_virtual_ip(address("10.3.0.1"), address("192.0.2.1")).unwrap();
     b.plane().install(there).unwrap();
     let routes = a.table();
     assert!(routes.contains("default dev adit0 proto static src 10.3.0.1"), "{routes}");
@@ -294,8 +299,11 @@ fn ike_and_strangers_are_told_apart() {
 #[test]
 fn limits_are_reported_and_the_hard_one_ends_the_sa() {
     let Some((mut a, mut b)) = planes() else { return };
-    both(&mut a, &mut b, |_| ());
-    a.plane().set_limits(1, Limits { soft_packets: Some(2), hard_packets: Some(3), ..Limits::default() });
+    both(&mut a, &mut b, |child| {
+        if child.local.ip() == address("192.0.2.1") {
+            child.limits = Limits { soft_packets: Some(2), hard_packets: Some(3), ..Limits::default() };
+        }
+    });
     let (x, y) = apps(&a, &b);
     for n in 1..=3 {
         crosses(&x, &y, &format!("packet {n}"));

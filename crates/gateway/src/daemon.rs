@@ -259,7 +259,7 @@ impl Daemon for Handle {
             let traps = d.traps.iter().map(|trap| PolicySnapshot {
                 ike: trap.ike_name.to_string(),
                 child: trap.name.to_string(),
-                reqid: trap.id,
+                reqid: trap.reqid,
                 mode: mode(&trap.ike_name, &trap.name),
                 local_ts: texts(&trap.local_ts),
                 remote_ts: texts(&trap.remote_ts),

@@ -105,6 +105,7 @@ fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
         replay_window: from.replay_window.unwrap_or(replay_window),
         inactivity: from.inactivity,
         reqid: from.reqid,
+        options: Arc::new(from.options.clone()),
     }
 }
 
@@ -116,6 +117,7 @@ fn shunt(from: &conf::Child) -> Option<ike::ShuntConfig> {
         local_ts: from.local_ts.clone(),
         remote_ts: from.remote_ts.clone(),
         installed: from.start_action.trap || from.start_action.start,
+        options: Arc::new(from.options.clone()),
     })
 }
 

@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use adit_dataplane::Limits;
 use adit_ike::{Action, ActionId, Completion, Group};
-use adit_ipsec::ChildSa;
 
 use crate::driver::Driver;
 
@@ -23,7 +21,9 @@ impl Driver {
                 self.pools.release(&addresses, &identity);
                 None
             }
-            Action::InstallChild(sa) => Some(Completion::Done(self.install_child(*sa))),
+            Action::InstallChild(sa) => {
+                Some(Completion::Done(self.dataplane.install(*sa).map_err(|e| e.sentence)))
+            }
             Action::ActivateOutbound { id } => {
                 self.dataplane.activate_outbound(id);
                 None
@@ -41,8 +41,8 @@ impl Driver {
                 None
             }
             Action::QueryUsage { id } => Some(Completion::Usage(self.dataplane.usage(id))),
-            Action::InstallVirtualIps { ike, addresses, dns } => {
-                Some(Completion::Done(self.install_virtual_ips(ike, &addresses, dns)))
+            Action::InstallVirtualIps { ike, local, addresses, dns } => {
+                Some(Completion::Done(self.install_virtual_ips(ike, local, &addresses, dns)))
             }
             Action::RemoveVirtualIps { ike, addresses, .. } => {
                 for address in addresses {
@@ -63,43 +63,15 @@ impl Driver {
         }
     }
 
-    fn install_child(&mut self, sa: ChildSa) -> Result<(), String> {
-        let id = sa.id;
-        let limits = self.limits(&sa);
-        self.dataplane.install(sa).map_err(|e| e.sentence)?;
-        if let Some(limits) = limits {
-            self.dataplane.set_limits(id, limits);
-        }
-        Ok(())
-    }
-
-    /// Volume limits of the configured child, if it has any.
-    fn limits(&self, sa: &ChildSa) -> Option<Limits> {
-        let child = self.store.ike(&sa.ike_name)?.child(&sa.name)?;
-        let given = |value: u64| (value > 0).then_some(value);
-        // The SPI is random: it serves as the jitter that keeps both ends from rekeying at once.
-        let jitter = |soft: u64, rand: u64| {
-            let part =
-                rand.min(soft / 2).checked_mul(u64::from(sa.spi_in & 0xffff)).map_or(0, |n| n / 0x1_0000);
-            soft - part
-        };
-        let limits = Limits {
-            soft_bytes: given(child.rekey_bytes).map(|soft| jitter(soft, child.rand_bytes)),
-            hard_bytes: given(child.life_bytes),
-            soft_packets: given(child.rekey_packets).map(|soft| jitter(soft, child.rand_packets)),
-            hard_packets: given(child.life_packets),
-        };
-        (limits != Limits::default()).then_some(limits)
-    }
-
     fn install_virtual_ips(
         &mut self,
         ike: u32,
+        local: IpAddr,
         addresses: &[IpAddr],
         dns: Vec<IpAddr>,
     ) -> Result<(), String> {
         for (index, address) in addresses.iter().enumerate() {
-            if let Err(error) = self.dataplane.add_virtual_ip(*address) {
+            if let Err(error) = self.dataplane.add_virtual_ip(*address, local) {
                 for added in addresses.iter().take(index) {
                     self.dataplane.remove_virtual_ip(*added);
                 }

@@ -53,6 +53,7 @@ impl Driver {
             kind: shunt.kind,
             local_ts: resolve(&shunt.local_ts),
             remote_ts: resolve(&shunt.remote_ts),
+            options: Arc::clone(&shunt.options),
         };
         self.dataplane
             .add_shunt(policy.clone())

@@ -47,17 +47,23 @@ impl Driver {
             ));
         }
         self.traps.last += 1;
+        let reqid = self.endpoint.trap_added(&conn.name, &child.name, child.reqid, &local_ts, &remote_ts);
         let trap = TrapPolicy {
             id: self.traps.last,
             name: Arc::clone(&child.name),
             ike_name: Arc::clone(&conn.name),
+            reqid,
+            mode: child.mode,
             local_ts,
             remote_ts,
+            local: self.own_address(conn, remote),
             remote,
+            options: Arc::clone(&child.options),
         };
-        self.dataplane
-            .add_trap(trap.clone())
-            .map_err(|e| format!("installing policy '{}' failed: {}", child.name, e.sentence))?;
+        if let Err(error) = self.dataplane.add_trap(trap.clone()) {
+            self.endpoint.trap_removed(&conn.name, &child.name);
+            return Err(format!("installing policy '{}' failed: {}", child.name, error.sentence));
+        }
         self.logger.line(Group::Cfg, 1, format!("installed trap policy '{}'", child.name));
         self.traps.installed.insert(trap.id, trap);
         Ok(())
@@ -72,6 +78,14 @@ impl Driver {
         }
     }
 
+    /// The address that we would talk to the peer from.
+    fn own_address(&mut self, conn: &Connection, remote: Option<IpAddr>) -> Option<IpAddr> {
+        match conn.local_addrs.first() {
+            Some(HostSpec::Addr(address)) => Some(*address),
+            _ => remote.and_then(|r| self.netlink.source_for(r).ok()),
+        }
+    }
+
     /// What a trap matches on our side: with virtual addresses still to come, everything.
     fn local_selectors(
         &mut self,
@@ -79,10 +93,7 @@ impl Driver {
         child: &ChildConfig,
         remote: Option<IpAddr>,
     ) -> Vec<Selector> {
-        let own = match conn.local_addrs.first() {
-            Some(HostSpec::Addr(address)) => Some(*address),
-            _ => remote.and_then(|r| self.netlink.source_for(r).ok()),
-        };
+        let own = self.own_address(conn, remote);
         let fixed = child.local_ts.iter().flat_map(|ts| {
             if conn.vips.is_empty() {
                 return ts.resolve(own.as_slice());
@@ -105,7 +116,9 @@ impl Driver {
         let ids: Vec<u32> = self.traps.installed.values().filter(|t| which(t)).map(|t| t.id).collect();
         for id in &ids {
             self.dataplane.remove_trap(*id);
-            self.traps.installed.remove(id);
+            if let Some(trap) = self.traps.installed.remove(id) {
+                self.endpoint.trap_removed(&trap.ike_name, &trap.name);
+            }
         }
         ids.len()
     }
@@ -114,11 +127,12 @@ impl Driver {
     pub(crate) fn acquire(&mut self, id: u32, packet: PacketInfo) {
         let Some(trap) = self.traps.installed.get(&id) else { return };
         let (conn, child) = (Arc::clone(&trap.ike_name), Arc::clone(&trap.name));
+        let reqid = trap.reqid;
         let (from, to) = (Selector::host(packet.src), Selector::host(packet.dst));
         self.logger.line(
             Group::Knl,
             1,
-            format!("creating acquire job for policy {from} === {to} with reqid {{{id}}}"),
+            format!("creating acquire job for policy {from} === {to} with reqid {{{reqid}}}"),
         );
         self.command(Command::Initiate {
             conn: Some(conn),

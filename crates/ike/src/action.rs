@@ -200,6 +200,8 @@ pub enum Action {
     InstallVirtualIps {
         /// Unique id of the IKE_SA.
         ike: u32,
+        /// Our outer address.
+        local: IpAddr,
         /// Addresses for this host.
         addresses: Vec<IpAddr>,
         /// DNS servers.

@@ -96,6 +96,10 @@ impl ChildConfig {
             "remote_ts" = remote_ts;
             "mode" = mode;
             "reqid" = reqid;
+            "mark_in" = options.mark_in;
+            "mark_out" = options.mark_out;
+            "if_id_in" = options.if_id_in;
+            "if_id_out" = options.if_id_out;
         }
         differing! { self, new, out, Over:
             "esp_proposals" = esp_proposals;

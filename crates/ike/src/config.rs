@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_crypto::{PrivateKey, Secret};
 pub use adit_ipsec::{ChildAction, Childless, Fragmentation, SendCert, Unique};
-use adit_ipsec::{HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
+use adit_ipsec::{EntryOptions, HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
 use adit_pki::Certificate;
 
 /// Everything that can be reconfigured while running. An SA takes over what [`Connection::carries_on`] allows, else it
@@ -258,6 +258,8 @@ pub struct ShuntConfig {
     pub remote_ts: Vec<SelectorSpec>,
     /// Installed as soon as it is loaded.
     pub installed: bool,
+    /// How its policies are made.
+    pub options: Arc<EntryOptions>,
 }
 
 /// A CHILD_SA as configured.
@@ -307,6 +309,8 @@ pub struct ChildConfig {
     pub inactivity: Duration,
     /// Fixed reqid; 0 = chosen.
     pub reqid: u32,
+    /// How its policies and SAs are made.
+    pub options: Arc<EntryOptions>,
 }
 
 impl Default for ChildConfig {
@@ -336,6 +340,7 @@ impl Default for ChildConfig {
             replay_window: 32,
             inactivity: Duration::ZERO,
             reqid: 0,
+            options: Arc::default(),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::sa::IkeSa;
 use crate::sa::resume::Held;
 use crate::settings::Settings;
 use crate::time::Instant;
+use crate::traps::Traps;
 
 /// Makes a log event, formatting only if somebody wants the line.
 macro_rules! log {
@@ -136,6 +137,7 @@ pub(crate) struct Core {
     pub shutdown: Option<Instant>,
     /// Its end has been told.
     pub shutdown_told: bool,
+    pub traps: Traps,
     anchors: Option<(Arc<Credentials>, Arc<TrustAnchors>)>,
     last_sa: u32,
     last_child: u32,
@@ -188,6 +190,7 @@ impl Core {
             last_sa: 0,
             last_child: 0,
             last_reqid: 0,
+            traps: Traps::default(),
             last_action: 0,
         }
     }

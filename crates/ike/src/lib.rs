@@ -32,6 +32,7 @@ mod sa;
 mod select;
 mod settings;
 mod time;
+mod traps;
 mod view;
 
 pub use action::{Action, ActionId, Command, Completion, Leased, Path, Transmit, TransmitKind};

@@ -4,6 +4,7 @@
 //! crate speaks in. Nothing here does I/O, keeps state, or knows a cipher: algorithms are numbers with names.
 
 pub mod dn;
+pub mod entry;
 pub mod gateway;
 pub mod header;
 pub mod identity;
@@ -14,6 +15,7 @@ pub mod proposal;
 pub mod sa;
 pub mod selector;
 
+pub use entry::{EntryOptions, HwOffload, Mark, PerCpu, SetMark};
 pub use gateway::GatewayId;
 pub use identity::{Identity, MatchQuality};
 pub use packet::{PacketInfo, parse_packet};
@@ -21,5 +23,5 @@ pub use policy::{
     ChildAction, Childless, CopyDscp, Fragmentation, HeaderRules, RedirectStage, SendCert, Shunt, Unique,
 };
 pub use proposal::{Proposal, Protocol, Transform, TransformType, select_proposal};
-pub use sa::{ChildSa, Mode, SaKeys, ShuntPolicy, TrapPolicy, Usage};
+pub use sa::{ChildSa, Limits, Mode, SaKeys, ShuntPolicy, TrapPolicy, Usage};
 pub use selector::{Selector, SelectorSpec, narrow};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
-use crate::{HeaderRules, Selector, Shunt};
+use crate::{EntryOptions, HeaderRules, Selector, Shunt};
 
 /// Encapsulation mode (RFC 4301 §3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -92,10 +92,29 @@ pub struct ChildSa {
     pub tfc_padding: u16,
     /// Addresses that the peer leased to us.
     pub virtual_ips: Vec<IpAddr>,
+    /// When it is used up.
+    pub limits: Limits,
+    /// How its entries in SPD and SAD are made.
+    pub options: Arc<EntryOptions>,
     /// May the outbound half be used at once? `false` for a rekeying's responder, which waits (RFC 7296 §2.8).
     pub outbound_ready: bool,
     /// The CHILD_SA this one is a rekeying of.
     pub replaces: Option<u32>,
+}
+
+/// Lifetime limits of one CHILD_SA, per direction; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Rekey after so many bytes.
+    pub soft_bytes: Option<u64>,
+    /// End after so many bytes.
+    pub hard_bytes: Option<u64>,
+    /// Rekey after so many packets.
+    pub soft_packets: Option<u64>,
+    /// End after so many packets.
+    pub hard_packets: Option<u64>,
+    /// End after so long. IKE keeps the time itself; a kernel goes by this when there is no IKE daemon any more.
+    pub hard_time: Option<Duration>,
 }
 
 /// A policy that asks for a CHILD_SA when the first packet matches.
@@ -107,12 +126,20 @@ pub struct TrapPolicy {
     pub name: Arc<str>,
     /// Name of the connection.
     pub ike_name: Arc<str>,
+    /// The reqid of the CHILD_SA that will serve the same selectors.
+    pub reqid: u32,
+    /// Tunnel or transport.
+    pub mode: Mode,
     /// Our selectors.
     pub local_ts: Vec<Selector>,
     /// The peer's selectors.
     pub remote_ts: Vec<Selector>,
+    /// Our outer address, where it is known.
+    pub local: Option<IpAddr>,
     /// The peer's outer address, where it is known.
     pub remote: Option<IpAddr>,
+    /// How its entries in the SPD are made.
+    pub options: Arc<EntryOptions>,
 }
 
 /// A policy without an SA: traffic that goes in the clear, or not at all.
@@ -130,6 +157,8 @@ pub struct ShuntPolicy {
     pub local_ts: Vec<Selector>,
     /// The peer's selectors.
     pub remote_ts: Vec<Selector>,
+    /// How its entries in the SPD are made.
+    pub options: Arc<EntryOptions>,
 }
 
 /// What went through a CHILD_SA.

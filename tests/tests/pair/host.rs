@@ -382,7 +382,7 @@ impl Host {
                     idle_out: idle,
                 })))
             }
-            Action::InstallVirtualIps { ike, addresses, dns } => {
+            Action::InstallVirtualIps { ike, addresses, dns, .. } => {
                 if self.fails(Question::VirtualIps) {
                     return Some(Completion::Done(Err("the device is gone".to_owned())));
                 }

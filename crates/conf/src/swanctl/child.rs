@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit_ipsec::{CopyDscp, HeaderRules, Mode, Protocol, SelectorSpec, Shunt};
+use adit_ipsec::{CopyDscp, EntryOptions, HeaderRules, Mode, Protocol, SelectorSpec, Shunt};
 
 use super::connection::proposals;
 use super::fields::{Fields, shown};
@@ -54,7 +54,7 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
         replay_window: fields.number("replay_window", "a number of packets, 0 for none"),
         inactivity: fields.time("inactivity", Duration::ZERO),
         reqid: fields.number("reqid", "a number").unwrap_or(0),
-        policies: fields.bool("policies", true),
+        options: EntryOptions { policies: fields.bool("policies", true), ..EntryOptions::default() },
         updown: None,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use adit_ipsec::{HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
+use adit_ipsec::{EntryOptions, HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
 
 pub use adit_ipsec::{ChildAction as Action, Childless, Fragmentation, SendCert, Unique};
 use zeroize::Zeroizing;
@@ -237,8 +237,8 @@ pub struct Child {
     pub inactivity: Duration,
     /// Fixed reqid; 0 = chosen.
     pub reqid: u32,
-    /// Install policies (routes, selectors) for it.
-    pub policies: bool,
+    /// How its policies and SAs are made.
+    pub options: EntryOptions,
     /// Command run on up and down. Refused until it is served, so always `None`.
     pub updown: Option<String>,
 }

@@ -40,7 +40,7 @@ use self::routes::{Needs, Owner, RouteBook};
 use self::sa::Sa;
 use self::shunts::Shunts;
 use self::worker::{CounterCells, Shared, Tables, Worker};
-use crate::{Counters, Dataplane, DataplaneEvents, InstallError, Limits};
+use crate::{Counters, Dataplane, DataplaneEvents, InstallError};
 
 /// Firewall mark of the daemon's own packets unless another is configured: where the tunnel is for the peer itself, a
 /// rule in front of the one for the routing table keeps packets with it out of the tunnel.
@@ -361,12 +361,6 @@ impl Dataplane for Userspace {
         Some(self.children.get(&id)?.sa.usage(self.shared.start))
     }
 
-    fn set_limits(&mut self, id: u32, limits: Limits) {
-        if let Some(child) = self.children.get(&id) {
-            child.sa.set_limits(limits);
-        }
-    }
-
     fn add_trap(&mut self, policy: TrapPolicy) -> Result<(), InstallError> {
         if self.worker.is_none() {
             return Err(InstallError::new("the data plane has been shut down"));
@@ -409,7 +403,7 @@ impl Dataplane for Userspace {
         self.shunts.remove(&mut self.book, id);
     }
 
-    fn add_virtual_ip(&mut self, address: IpAddr) -> Result<(), InstallError> {
+    fn add_virtual_ip(&mut self, address: IpAddr, _local: IpAddr) -> Result<(), InstallError> {
         if self.config.install_virtual_ip {
             self.book.add_vip(address)?;
         }

@@ -6,11 +6,11 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use adit_esp::{Inbound, Outbound};
-use adit_ipsec::{ChildSa, HeaderRules, Mode, Selector, Usage};
+use adit_ipsec::{ChildSa, HeaderRules, Limits, Mode, Selector, Usage};
 
 use super::mtu::Sizes;
+use crate::InstallError;
 use crate::state::Meter;
-use crate::{InstallError, Limits};
 
 /// A path's MTU is asked for again after this many milliseconds: ICMP may have told the kernel of a smaller one.
 const MTU_VALID_MS: u64 = 10_000;
@@ -45,25 +45,9 @@ pub(super) struct Sa {
     path: RwLock<Path>,
     pub(super) sent: Meter,
     pub(super) received: Meter,
-    limits: LimitCells,
+    limits: Limits,
     soft_reported: AtomicBool,
     hard_reported: AtomicBool,
-}
-
-/// [`Limits`] that can change while a worker reads them; `u64::MAX` is none.
-#[derive(Debug)]
-struct LimitCells {
-    soft_bytes: AtomicU64,
-    hard_bytes: AtomicU64,
-    soft_packets: AtomicU64,
-    hard_packets: AtomicU64,
-}
-
-impl Default for LimitCells {
-    fn default() -> Self {
-        let none = || AtomicU64::new(u64::MAX);
-        Self { soft_bytes: none(), hard_bytes: none(), soft_packets: none(), hard_packets: none() }
-    }
 }
 
 impl Sa {
@@ -92,7 +76,7 @@ impl Sa {
             }),
             sent: Meter::default(),
             received: Meter::default(),
-            limits: LimitCells::default(),
+            limits: child.limits,
             soft_reported: AtomicBool::new(false),
             hard_reported: AtomicBool::new(false),
         })
@@ -149,18 +133,6 @@ impl Sa {
         true
     }
 
-    pub(super) fn set_limits(&self, limits: Limits) {
-        let cells = &self.limits;
-        for (cell, limit) in [
-            (&cells.soft_bytes, limits.soft_bytes),
-            (&cells.hard_bytes, limits.hard_bytes),
-            (&cells.soft_packets, limits.soft_packets),
-            (&cells.hard_packets, limits.hard_packets),
-        ] {
-            cell.store(limit.unwrap_or(u64::MAX), Relaxed);
-        }
-    }
-
     /// Whether the SA may not carry any more.
     pub(super) fn is_spent(&self) -> bool {
         self.hard_reported.load(Relaxed)
@@ -174,11 +146,12 @@ impl Sa {
     /// Whether a limit was reached just now: `Some(hard)`, once each.
     pub(super) fn limit_reached(&self, meter: &Meter) -> Option<bool> {
         let (bytes, packets) = (meter.bytes.load(Relaxed), meter.packets.load(Relaxed));
-        let cells = &self.limits;
-        if bytes >= cells.hard_bytes.load(Relaxed) || packets >= cells.hard_packets.load(Relaxed) {
+        let reached = |limit: Option<u64>, so_far: u64| limit.is_some_and(|limit| so_far >= limit);
+        let limits = &self.limits;
+        if reached(limits.hard_bytes, bytes) || reached(limits.hard_packets, packets) {
             return self.spend().then_some(true);
         }
-        if bytes >= cells.soft_bytes.load(Relaxed) || packets >= cells.soft_packets.load(Relaxed) {
+        if reached(limits.soft_bytes, bytes) || reached(limits.soft_packets, packets) {
             return (!self.soft_reported.swap(true, Relaxed)).then_some(false);
         }
         None

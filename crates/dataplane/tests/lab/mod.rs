@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use adit_dataplane::{Datagram, Dataplane, DataplaneEvent, Userspace, UserspaceConfig};
-use adit_ipsec::{ChildSa, HeaderRules, Mode, SaKeys, Selector};
+use adit_ipsec::{ChildSa, HeaderRules, Limits, Mode, SaKeys, Selector};
 use adit_linux::netns::{Namespace, veth};
 use adit_linux::udp::UdpSocket;
 
@@ -212,6 +212,8 @@ pub(crate) fn sa_of(here: u8, there: u8, series: u32) -> ChildSa {
         headers: HeaderRules::default(),
         tfc_padding: 0,
         virtual_ips: Vec::new(),
+        limits: Limits::default(),
+        options: Arc::default(),
         outbound_ready: true,
         replaces: None,
     }

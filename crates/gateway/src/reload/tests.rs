@@ -246,6 +246,7 @@ fn policies_come_go_and_change_beside_the_children() {
             local_ts: vec!["0.0.0.0/0".parse().unwrap()],
             remote_ts: vec![remote.parse().unwrap()],
             installed,
+            options: Arc::default(),
         })
     };
     let with = |shunts: Vec<Arc<ShuntConfig>>| Connection { shunts, ..conn(&[child("a", START)]) };

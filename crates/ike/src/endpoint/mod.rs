@@ -11,6 +11,7 @@ pub(crate) mod retry;
 use std::sync::Arc;
 
 use adit_crypto::Random;
+use adit_ipsec::Selector;
 
 use crate::action::{Action, ActionId, Command, Completion, Path, Transmit};
 use crate::config::Config;
@@ -259,6 +260,26 @@ impl Endpoint {
     /// Gives up bringing back what was lost: of one connection or all, of one child or all of them. How many waited.
     pub fn cancel_retries(&mut self, conn: Option<&str>, child: Option<&str>) -> usize {
         self.core.retries.cancel(conn, child)
+    }
+
+    /// A trap is there for a child: a CHILD_SA with the trap's selectors will have its reqid, which is `fixed` unless
+    /// that is 0.
+    pub fn trap_added(
+        &mut self,
+        conn: &Arc<str>,
+        child: &Arc<str>,
+        fixed: u32,
+        local_ts: &[Selector],
+        remote_ts: &[Selector],
+    ) -> u32 {
+        let reqid = if fixed == 0 { self.core.next_reqid() } else { fixed };
+        self.core.traps.set((conn, child), reqid, (local_ts, remote_ts));
+        reqid
+    }
+
+    /// The trap of a child is gone.
+    pub fn trap_removed(&mut self, conn: &Arc<str>, child: &Arc<str>) {
+        self.core.traps.unset(conn, child);
     }
 
     #[cfg(feature = "digest")]

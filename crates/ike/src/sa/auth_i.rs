@@ -443,7 +443,9 @@ impl IkeSa {
         self.local_dns.clone_from(&dns);
         self.vips_of = self.id;
         self.vips_pending = true;
-        core.ask(self.id, Wait::VirtualIps, Action::InstallVirtualIps { ike: self.id, addresses, dns });
+        let local = self.path.local.ip();
+        let install = Action::InstallVirtualIps { ike: self.id, local, addresses, dns };
+        core.ask(self.id, Wait::VirtualIps, install);
     }
 
     pub(crate) fn on_vips_installed(&mut self, core: &mut Core, result: Result<(), String>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adit_crypto::{Encryption, Integrity, Secret, kdf};
-use adit_ipsec::{ChildSa, Mode, SaKeys, Selector};
+use adit_ipsec::{ChildSa, Limits, Mode, SaKeys, Selector};
 use adit_wire::{ExchangeType, NotifyType, Payload};
 
 use crate::action::Action;
@@ -37,6 +37,23 @@ pub(crate) struct NewChild {
     pub tags: Vec<u64>,
     /// It has lost a rekey collision already.
     pub redundant: bool,
+}
+
+/// How much a CHILD_SA may carry, and for how long.
+fn limits(config: &ChildConfig, spi_in: u32) -> Limits {
+    let given = |value: u64| (value > 0).then_some(value);
+    // The SPI is random: it serves as the jitter that keeps both ends from rekeying at once.
+    let jitter = |soft: u64, rand: u64| {
+        let part = rand.min(soft / 2).checked_mul(u64::from(spi_in & 0xffff)).map_or(0, |n| n / 0x1_0000);
+        soft - part
+    };
+    Limits {
+        soft_bytes: given(config.rekey_bytes).map(|soft| jitter(soft, config.rand_bytes)),
+        hard_bytes: given(config.life_bytes),
+        soft_packets: given(config.rekey_packets).map(|soft| jitter(soft, config.rand_packets)),
+        hard_packets: given(config.life_packets),
+        hard_time: (!config.life_time.is_zero()).then_some(config.life_time),
+    }
 }
 
 impl IkeSa {
@@ -79,6 +96,7 @@ impl IkeSa {
             .and_then(|old| self.child(old))
             .map(|old| old.reqid)
             .or_else(|| (new.config.reqid != 0).then_some(new.config.reqid))
+            .or_else(|| core.traps.reqid(&self.conn.name, &new.config.name, &new.local_ts, &new.remote_ts))
             .unwrap_or_else(|| core.next_reqid());
         // RFC 7296 §2.8: the responder of a rekeying does not send on the new SA before it knows that the initiator
         // has it.
@@ -105,6 +123,8 @@ impl IkeSa {
             // RFC 4303 §2.7: what comes after a payload can only be told from it by the length an IP header says.
             tfc_padding: if new.tfc && new.mode == Mode::Tunnel { new.config.tfc_padding } else { 0 },
             virtual_ips: self.local_vips.clone(),
+            limits: limits(&new.config, new.spi_in),
+            options: Arc::clone(&new.config.options),
             outbound_ready,
             replaces: new.replaces,
         };

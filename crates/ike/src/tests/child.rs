@@ -1,6 +1,7 @@
 //! More children, narrowing, deletes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_ipsec::{PacketInfo, Proposal, Protocol};
 
@@ -98,6 +99,32 @@ fn selectors_are_narrowed() {
     let (c, _) = pair.assert_up();
     let shown: Vec<String> = c.remote_ts.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["10.2.0.0/24", "10.2.9.0/24"]);
+}
+
+#[test]
+fn a_child_has_the_reqid_of_its_trap_unless_it_is_narrower() {
+    let trapped = |narrow: bool| {
+        let mut setup = Setup::psk();
+        if narrow {
+            setup.server_child().local_ts = ts(&["10.2.0.0/24"]);
+        }
+        let mut pair = setup.pair();
+        let (conn, child) = (Arc::from("home"), Arc::from("net"));
+        let fixed = |text: &str| ts(&[text]).iter().flat_map(|spec| spec.resolve(&[])).collect::<Vec<_>>();
+        let (local, remote) = (fixed("10.1.0.0/16"), fixed("10.2.0.0/16"));
+        let reqid = pair.client.endpoint.trap_added(&conn, &child, 0, &local, &remote);
+        pair.up();
+        let before = pair.assert_up().0.reqid;
+        let id = pair.assert_up().0.id;
+        pair.client_command(Command::RekeyChild { id });
+        pair.pass(Duration::from_secs(10));
+        assert_eq!(pair.assert_up().0.reqid, before, "a rekeying keeps it");
+        (reqid, before)
+    };
+    let (trap, child) = trapped(false);
+    assert_eq!(trap, child);
+    let (trap, child) = trapped(true);
+    assert_ne!(trap, child);
 }
 
 #[test]
