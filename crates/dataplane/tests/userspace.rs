@@ -346,7 +346,7 @@ fn a_second_daemon_is_refused_and_the_first_keeps_what_it_has() {
                 UserspaceConfig::default(),
                 Vec::new(),
                 Box::new(drop),
-                std::sync::Arc::new(drop),
+                Arc::new(drop),
             )
             .map(drop)
             .unwrap_err()
