@@ -5,9 +5,11 @@
 
 mod bench;
 mod conformance;
+mod debian;
 mod deny;
 mod fuzz;
 mod interop;
+mod kernel;
 mod packages;
 mod peers;
 mod quality;
@@ -22,7 +24,7 @@ use report::{Outcome, Report};
 /// A step of `cargo xtask test`.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("packages", packages::install),
     ("peers", peers::fetch),
     ("fmt", quality::format),
@@ -33,6 +35,7 @@ const STEPS: [Step; 11] = [
     ("tests", tests::workspace),
     ("doctests", tests::doctests),
     ("interop", interop::all),
+    ("kernel", kernel::suite),
     ("fuzz", fuzz::smoke),
 ];
 
@@ -47,6 +50,10 @@ usage: cargo xtask <chore>
   bench rekey [--seconds N]        rekeyings under load against strongSwan, and what was lost
   conformance                      write docs/conformance.md from the tests' citations
   packages                         install from Debian what the interop tests need
+  kernel [-k 6.1|6.12] [--keep] [--adit] [--peers] [--timeout S] [--memory MB] [command…]
+                                   a command (or a shell) in a virtual machine whose kernel does ESP
+  kernel … --tests package… [filter]
+                                   tests of these packages there
   peers                            unpack newer peers of theirs into target/peers; the machine stays as it is
 ";
 
@@ -67,6 +74,7 @@ fn main() -> ExitCode {
             Err(error) => return usage(&error),
         },
         ["bench", rest @ ..] => bench::run(rest),
+        ["kernel", rest @ ..] => return kernel(rest),
         ["packages"] => packages::install(),
         ["peers"] => peers::fetch(),
         ["conformance"] => conformance::write(),
@@ -81,6 +89,20 @@ fn main() -> ExitCode {
 fn usage(error: &str) -> ExitCode {
     eprint!("{error}\n\n{USAGE}");
     ExitCode::from(2)
+}
+
+fn kernel(words: &[&str]) -> ExitCode {
+    let options = match kernel::Options::parse(words) {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
+    match kernel::run(&options) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("no virtual machine: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn test(names: &[&str]) -> ExitCode {

@@ -43,7 +43,7 @@ pub(crate) fn run(select: &[&str], filter: &[&str], environment: &[(&str, &str)]
 
 /// Reads the counts of libtest (`test result: ok. 3 passed; 0 failed; 1 ignored; …`) and of nextest
 /// (`Summary [ 1.2s] 3 tests run: 3 passed (1 slow), 1 skipped`).
-fn count(success: bool, output: &str) -> Outcome {
+pub(crate) fn count(success: bool, output: &str) -> Outcome {
     let mut outcome = Outcome::default();
     let mut ignored = 0;
     for line in output.lines() {
