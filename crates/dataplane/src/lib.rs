@@ -15,7 +15,7 @@ pub mod userspace;
 
 use std::net::{IpAddr, SocketAddr};
 
-use adit_ipsec::{ChildSa, ShuntPolicy, TrapPolicy, Usage};
+use adit_ipsec::{ChildSa, EntryOptions, ShuntPolicy, TrapPolicy, Usage};
 
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
 pub use null::Null;
@@ -25,6 +25,16 @@ pub use userspace::{Userspace, UserspaceConfig};
 pub trait Dataplane: Send {
     /// The backend's name, for logs and status.
     fn name(&self) -> &'static str;
+
+    /// Whether SAs and policies can be made with these options: asked when a configuration is loaded, long before
+    /// anything is to be installed, so that it is refused where the operator sees it. `%unique` is asked as a number.
+    ///
+    /// # Errors
+    /// A sentence that names the keys.
+    fn serves(&self, options: &EntryOptions) -> Result<(), InstallError> {
+        let _ = options;
+        Ok(())
+    }
 
     /// Installs both directions of a CHILD_SA, with its routes.
     ///

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit_dataplane::{Dataplane, DataplaneEvent, UserspaceConfig};
-use adit_ipsec::{ChildSa, Limits, Mode, TrapPolicy};
+use adit_ipsec::{ChildSa, EntryOptions, Limits, Mark, Mode, TrapPolicy};
 use lab::{Host, address, both, crosses, hosts, net, planes, sa, silent};
 
 fn apps(a: &Host, b: &Host) -> (std::net::UdpSocket, std::net::UdpSocket) {
@@ -41,6 +41,19 @@ fn traffic_crosses_and_nothing_is_left_behind() {
     assert!(a.plane().usage(1).is_none());
     a.shutdown();
     b.shutdown();
+}
+
+#[test]
+fn what_only_a_kernel_can_do_is_refused_by_name() {
+    let Some((mut a, b)) = planes() else { return };
+    let mut marked = sa(&a, &b, 1);
+    marked.options =
+        Arc::new(EntryOptions { mark_in: Mark { value: 7, mask: 0xff }, ..EntryOptions::default() });
+    let refused = a.plane().install(marked.clone()).unwrap_err().to_string();
+    assert!(refused.contains("mark_in") && refused.contains("adit.dataplane"), "{refused}");
+    assert_eq!(a.table(), "");
+    marked.options = Arc::default();
+    a.plane().install(marked).unwrap();
 }
 
 #[test]

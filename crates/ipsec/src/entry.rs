@@ -122,3 +122,59 @@ impl Default for EntryOptions {
         }
     }
 }
+
+impl EntryOptions {
+    /// The keys of swanctl.conf behind those of these options that only a kernel's SPD and SAD can do. An ESP of our own
+    /// between a TUN device and sockets has no marks, no XFRM interfaces, and one order of policies.
+    pub fn kernel_keys(&self) -> impl Iterator<Item = &'static str> {
+        let sets = |mark: SetMark| match mark {
+            SetMark::Unset => false,
+            SetMark::Fixed(mark) => mark.value != 0,
+            SetMark::Same { .. } => true,
+        };
+        [
+            ("priority", self.priority != 0),
+            ("interface", self.interface.is_some()),
+            // A mark of 0 is what packets have anyway.
+            ("mark_in", self.mark_in.value != 0),
+            ("mark_out", self.mark_out.value != 0),
+            ("set_mark_in", sets(self.set_mark_in)),
+            ("set_mark_out", sets(self.set_mark_out)),
+            ("if_id_in", self.if_id_in != 0),
+            ("if_id_out", self.if_id_out != 0),
+            ("per_cpu_sas", self.per_cpu != PerCpu::No),
+            ("hw_offload", matches!(self.hw_offload, HwOffload::Crypto | HwOffload::Packet)),
+            ("icmp", self.icmp),
+        ]
+        .into_iter()
+        .filter_map(|(key, asked)| asked.then_some(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_asks_for_something_needs_a_kernel() {
+        let harmless = EntryOptions {
+            mark_in: Mark { value: 0, mask: u32::MAX },
+            hw_offload: HwOffload::Auto,
+            policies: false,
+            policies_fwd_out: true,
+            ..EntryOptions::default()
+        };
+        assert_eq!(harmless.kernel_keys().count(), 0);
+        let all = EntryOptions {
+            mark_out: Mark { value: 7, mask: u32::MAX },
+            set_mark_in: SetMark::Same { mask: 1 },
+            if_id_in: 3,
+            interface: Some("eth0".into()),
+            hw_offload: HwOffload::Packet,
+            icmp: true,
+            ..EntryOptions::default()
+        };
+        let keys: Vec<&str> = all.kernel_keys().collect();
+        assert_eq!(keys, ["interface", "mark_out", "set_mark_in", "if_id_in", "hw_offload", "icmp"]);
+    }
+}

@@ -25,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use adit_ipsec::{ChildSa, ShuntPolicy, TrapPolicy, Usage};
+use adit_ipsec::{ChildSa, EntryOptions, ShuntPolicy, TrapPolicy, Usage};
 use adit_linux::poll::{Poller, Waker};
 use adit_linux::raw::{EspSocket, HeaderSocket};
 use adit_linux::route::Netlink;
@@ -287,10 +287,22 @@ impl Dataplane for Userspace {
         "userspace"
     }
 
+    fn serves(&self, options: &EntryOptions) -> Result<(), InstallError> {
+        let keys: Vec<&str> = options.kernel_keys().collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        Err(InstallError::new(format!(
+            "the userspace data plane does not serve {}; it takes the kernel's (`adit.dataplane = kernel`)",
+            keys.join(", ")
+        )))
+    }
+
     fn install(&mut self, child: ChildSa) -> Result<(), InstallError> {
         if self.worker.is_none() {
             return Err(InstallError::new("the data plane has been shut down"));
         }
+        self.serves(&child.options)?;
         self.check_path(&child.name, child.remote, child.udp_encap)?;
         if self.children.contains_key(&child.id) {
             return Err(InstallError::new(format!("a CHILD_SA with id {} is installed already", child.id)));
@@ -365,6 +377,7 @@ impl Dataplane for Userspace {
         if self.worker.is_none() {
             return Err(InstallError::new("the data plane has been shut down"));
         }
+        self.serves(&policy.options)?;
         self.remove_trap(policy.id);
         self.book.add(
             Owner::Trap(policy.id),
@@ -396,6 +409,7 @@ impl Dataplane for Userspace {
         if self.worker.is_none() {
             return Err(InstallError::new("the data plane has been shut down"));
         }
+        self.serves(&policy.options)?;
         self.shunts.add(&mut self.book, policy)
     }
 
