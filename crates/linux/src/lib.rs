@@ -1,5 +1,6 @@
 //! What Adit asks of the Linux kernel: a TUN device, UDP and raw ESP sockets that know which local address a
-//! datagram was sent to, addresses, routes and rules over rtnetlink, network namespaces, one masquerade rule.
+//! datagram was sent to, addresses, routes and rules over rtnetlink, IPsec SAs and policies over XFRM netlink,
+//! network namespaces, one masquerade rule.
 //!
 //! In: file names, addresses, bytes. Out: bytes, and [`std::io::Error`]s whose text names what was tried. Every
 //! call is synchronous and bounded; sockets and the TUN device never block, [`poll`] says when to come back.
@@ -19,5 +20,6 @@ pub mod route;
 mod sys;
 pub mod tun;
 pub mod udp;
+pub mod xfrm;
 
 pub use msg::Fields;

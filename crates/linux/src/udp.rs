@@ -85,6 +85,27 @@ impl UdpSocket {
         self.bound
     }
 
+    /// Lets the kernel take the ESP out of what arrives (RFC 3948), for its own SAs; IKE messages, after their non-ESP
+    /// marker, still come here, keepalives no more.
+    ///
+    /// # Errors
+    /// As `setsockopt(2)`, when the kernel has no XFRM.
+    pub fn esp_in_udp(&self) -> io::Result<()> {
+        // Of linux/udp.h.
+        const UDP_ENCAP: libc::c_int = 100;
+        const UDP_ENCAP_ESPINUDP: libc::c_int = 2;
+        set_option(self.socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)
+            .map_err(|e| tried(format_args!("having the kernel take ESP from UDP {}", self.bound), &e))
+    }
+
+    /// Lets what is sent and received here pass in the clear, whatever IPsec policies there are.
+    ///
+    /// # Errors
+    /// As [`crate::xfrm::bypass`].
+    pub fn bypass_ipsec(&self) -> io::Result<()> {
+        crate::xfrm::bypass(self, self.bound.is_ipv4())
+    }
+
     /// Receives one datagram; [`io::ErrorKind::WouldBlock`] when there is none.
     ///
     /// # Errors
