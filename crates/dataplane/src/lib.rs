@@ -10,6 +10,7 @@
 
 mod event;
 mod null;
+mod routes;
 mod state;
 pub mod userspace;
 
@@ -19,6 +20,7 @@ use adit_ipsec::{ChildSa, EntryOptions, ShuntPolicy, TrapPolicy, Usage};
 
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
 pub use null::Null;
+pub use routes::RouteConfig;
 pub use userspace::{Userspace, UserspaceConfig};
 
 /// What IKE and the gateway ask of a data plane. Calls are brief and come from one thread at a time.

@@ -7,7 +7,7 @@ mod lab;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_dataplane::{Dataplane, DataplaneEvent, UserspaceConfig};
+use adit_dataplane::{Dataplane, DataplaneEvent, RouteConfig, UserspaceConfig};
 use adit_ipsec::{ChildSa, EntryOptions, Limits, Mark, Mode, TrapPolicy};
 use lab::{Host, address, both, crosses, hosts, net, planes, sa, silent};
 
@@ -221,7 +221,7 @@ fn a_selector_that_is_the_peer_itself_works_by_the_mark_of_our_sockets() {
     assert!(!a.ip("rule").contains("goto"));
     a.shutdown();
     // Without a mark there is no telling them apart.
-    a.start(UserspaceConfig { socket_mark: None, ..UserspaceConfig::default() });
+    a.start(UserspaceConfig { routes: RouteConfig::default(), ..UserspaceConfig::default() });
     let mut host = sa(&a, &b, 1);
     host.remote_ts = vec![net("192.0.2.2/32")];
     host.local_ts = vec![net("192.0.2.1/32")];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use adit_conf::StrongswanConf;
 use adit_conf::strongswan::{DataplaneKind, FwMark, LogLevels};
-use adit_dataplane::{UserspaceConfig, userspace};
+use adit_dataplane::{RouteConfig, UserspaceConfig, userspace};
 use adit_ike::Group;
 
 use crate::log::{Logger, SinkConfig, Target};
@@ -74,18 +74,25 @@ pub(crate) fn socket_mark(conf: &StrongswanConf) -> Option<u32> {
     })
 }
 
-/// The userspace data plane's part.
-pub(crate) fn userspace(conf: &StrongswanConf) -> UserspaceConfig {
+/// Routes, rules and virtual IPs.
+pub(crate) fn routes(conf: &StrongswanConf) -> RouteConfig {
     let mark = |m: FwMark| userspace::Fwmark { mark: m.value, mask: m.mask, invert: m.inverted };
-    UserspaceConfig {
-        tun_name: conf.adit.tun.clone(),
+    RouteConfig {
         table: conf.routing_table,
         table_prio: conf.routing_table_prio,
         install_routes: conf.install_routes,
         install_virtual_ip: conf.install_virtual_ip,
-        mtu: conf.adit.mtu,
         fwmark: conf.rule_fwmark.map(mark),
         socket_mark: socket_mark(conf),
+    }
+}
+
+/// The userspace data plane's part.
+pub(crate) fn userspace(conf: &StrongswanConf) -> UserspaceConfig {
+    UserspaceConfig {
+        tun_name: conf.adit.tun.clone(),
+        routes: routes(conf),
+        mtu: conf.adit.mtu,
         ..UserspaceConfig::default()
     }
 }

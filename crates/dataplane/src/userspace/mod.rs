@@ -9,7 +9,6 @@ mod outer;
 mod policy;
 mod queue;
 mod receiving;
-mod routes;
 mod sa;
 mod sending;
 mod shunts;
@@ -36,10 +35,10 @@ pub use adit_linux::route::Fwmark;
 pub use worker::IkeSink;
 
 use self::policy::{Target, Trap};
-use self::routes::{Needs, Owner, RouteBook};
 use self::sa::Sa;
 use self::shunts::Shunts;
 use self::worker::{CounterCells, Shared, Tables, Worker};
+use crate::routes::{Needs, Owner, Place, RouteBook, RouteConfig};
 use crate::{Counters, Dataplane, DataplaneEvents, InstallError};
 
 /// Firewall mark of the daemon's own packets unless another is configured: where the tunnel is for the peer itself, a
@@ -51,22 +50,12 @@ pub const MARK: u32 = 220;
 pub struct UserspaceConfig {
     /// Name of the TUN device.
     pub tun_name: String,
-    /// Routing table for tunnel routes (`charon.routing_table`); 0 for none, and no rule.
-    pub table: u32,
-    /// Priority of the rule that asks it (`charon.routing_table_prio`).
-    pub table_prio: u32,
-    /// Whether to install routes (`charon.install_routes`).
-    pub install_routes: bool,
-    /// Whether to install virtual IPs (`charon.install_virtual_ip`).
-    pub install_virtual_ip: bool,
+    /// Routes, rules and virtual IPs. The mark of the sockets is also that of the raw ESP sockets
+    /// (`charon.plugins.socket-default.fwmark`). With a mark in the rule, sockets must carry the one that keeps them out
+    /// of the tunnel, and no `throw` routes are made.
+    pub routes: RouteConfig,
     /// MTU of the TUN device; by default found from the paths of the SAs, at most 1400.
     pub mtu: Option<u32>,
-    /// Restricts the rule (`charon.plugins.kernel-netlink.fwmark`, there written `!0x42`); with one, sockets must
-    /// carry the mark that keeps them out of the tunnel, and no `throw` routes are made.
-    pub fwmark: Option<Fwmark>,
-    /// Mark of the raw ESP sockets, and of the IKE sockets that others have opened
-    /// (`charon.plugins.socket-default.fwmark`).
-    pub socket_mark: Option<u32>,
     /// Whether to open raw sockets for ESP without UDP encapsulation.
     pub raw_esp: bool,
 }
@@ -75,13 +64,8 @@ impl Default for UserspaceConfig {
     fn default() -> Self {
         Self {
             tun_name: "adit0".to_owned(),
-            table: 220,
-            table_prio: 220,
-            install_routes: true,
-            install_virtual_ip: true,
+            routes: RouteConfig { socket_mark: Some(MARK), ..RouteConfig::default() },
             mtu: None,
-            fwmark: None,
-            socket_mark: Some(MARK),
             raw_esp: true,
         }
     }
@@ -148,7 +132,7 @@ impl Userspace {
     ) -> io::Result<Self> {
         let tun = Tun::open(&config.tun_name)?;
         let ifindex = tun.index();
-        let mut book = RouteBook::start(&config, ifindex)?;
+        let mut book = RouteBook::start(config.routes.clone(), Place::Device(ifindex))?;
         let shunts = Shunts::start(&config.tun_name);
         let started = Self::start(&config, tun, &mut book, nat_t_sockets, ike_sink, events);
         match started {
@@ -192,10 +176,12 @@ impl Userspace {
         if config.raw_esp {
             // Without the privilege only UDP encapsulation works; an SA that needs more says so when installed.
             raw.extend(
-                [true, false].into_iter().filter_map(|v4| EspSocket::open(v4, config.socket_mark).ok()),
+                [true, false]
+                    .into_iter()
+                    .filter_map(|v4| EspSocket::open(v4, config.routes.socket_mark).ok()),
             );
         }
-        let whole = if config.raw_esp { HeaderSocket::open(config.socket_mark).ok() } else { None };
+        let whole = if config.raw_esp { HeaderSocket::open(config.routes.socket_mark).ok() } else { None };
         let families = raw.iter().map(EspSocket::is_v4).collect();
         let shared = Arc::new(Shared {
             tables: RwLock::new(Tables::default()),
@@ -208,7 +194,7 @@ impl Userspace {
         let poller = Poller::new()?;
         let worker = Worker { shared: shared.clone(), tun, udp, raw, whole, ike_sink, events, poller };
         worker.register()?;
-        let netlink = Netlink::new()?.marked(config.socket_mark);
+        let netlink = Netlink::new()?.marked(config.routes.socket_mark);
         let work = move || worker.run(netlink);
         let thread = std::thread::Builder::new().name("adit-esp".to_owned()).spawn(work)?;
         Ok((shared, thread, families))
@@ -233,7 +219,7 @@ impl Userspace {
     /// Tells an SA the MTU of its path, and lowers the device's if that needs it. It is never raised while SAs are up: hosts
     /// behind us would have to find out the smaller one again.
     fn fit_mtu(&mut self, remote: IpAddr, sizes: mtu::Sizes, sa: &Sa) {
-        let Ok(way) = self.book.netlink.way_to_marked(remote, self.config.socket_mark) else {
+        let Ok(way) = self.book.netlink.way_to_marked(remote, self.config.routes.socket_mark) else {
             return;
         };
         sa.set_path_mtu(way.mtu);
@@ -313,16 +299,7 @@ impl Dataplane for Userspace {
         }
         drop(taken);
         let sa = Arc::new(Sa::new(&child)?);
-        self.book.add(
-            Owner::Child(child.id),
-            Needs {
-                name: child.name.to_string(),
-                local_ts: child.local_ts.clone(),
-                remote_ts: child.remote_ts.clone(),
-                virtual_ips: child.virtual_ips.clone(),
-                peer: Some(child.remote.ip()),
-            },
-        )?;
+        self.book.add(Owner::Child(child.id), Needs::from(&child))?;
         let sizes = mtu::Sizes::of(&child.keys_out);
         self.fit_mtu(child.remote.ip(), sizes, &sa);
         self.tables().inbound.insert(child.spi_in, sa.clone());
@@ -342,7 +319,7 @@ impl Dataplane for Userspace {
         let Some(child) = self.children.get(&id) else { return };
         // Without its throw route a full tunnel would swallow its own packets; all that can be done about a
         // failure is to let the peer's silence be noticed.
-        let _ = self.book.move_peer(Owner::Child(id), remote.ip());
+        let _ = self.book.move_path(Owner::Child(id), local.ip(), remote.ip());
         child.sa.set_path(local, remote, udp_encap);
         let (sizes, sa) = (child.sizes, Arc::clone(&child.sa));
         self.fit_mtu(remote.ip(), sizes, &sa);
@@ -379,16 +356,7 @@ impl Dataplane for Userspace {
         }
         self.serves(&policy.options)?;
         self.remove_trap(policy.id);
-        self.book.add(
-            Owner::Trap(policy.id),
-            Needs {
-                name: policy.name.to_string(),
-                local_ts: policy.local_ts.clone(),
-                remote_ts: policy.remote_ts.clone(),
-                virtual_ips: Vec::new(),
-                peer: policy.remote,
-            },
-        )?;
+        self.book.add(Owner::Trap(policy.id), Needs::from(&policy))?;
         let trap = Arc::new(Trap { id: policy.id, local_ts: policy.local_ts, remote_ts: policy.remote_ts });
         self.tables().policies.insert(&Target::Trap(trap.clone()));
         self.traps.insert(policy.id, trap);
@@ -417,11 +385,8 @@ impl Dataplane for Userspace {
         self.shunts.remove(&mut self.book, id);
     }
 
-    fn add_virtual_ip(&mut self, address: IpAddr, _local: IpAddr) -> Result<(), InstallError> {
-        if self.config.install_virtual_ip {
-            self.book.add_vip(address)?;
-        }
-        Ok(())
+    fn add_virtual_ip(&mut self, address: IpAddr, local: IpAddr) -> Result<(), InstallError> {
+        Ok(self.book.add_vip(address, local)?)
     }
 
     fn remove_virtual_ip(&mut self, address: IpAddr) {

@@ -14,9 +14,6 @@ use adit_ipsec::{PacketInfo, Selector};
 
 use super::sa::Sa;
 
-/// Most prefixes one SA or trap may need; a peer chooses selectors, and ranges can need many.
-pub(super) const MAX_PREFIXES: usize = 1024;
-
 /// A trap as the worker sees it.
 #[derive(Debug)]
 pub(super) struct Trap {
@@ -91,20 +88,6 @@ fn network(address: u128, width: u8, prefix: u8) -> u128 {
     let host_bits = u32::from(width.saturating_sub(prefix));
     // Shifting by all 128 bits leaves nothing.
     address.checked_shr(host_bits).unwrap_or(0).checked_shl(host_bits).unwrap_or(0)
-}
-
-/// All prefixes that cover the selectors, or `None` if they are too many.
-pub(super) fn prefixes(selectors: &[Selector]) -> Option<Vec<(IpAddr, u8)>> {
-    let mut found = Vec::new();
-    for selector in selectors {
-        found.extend(selector.cidrs());
-        if found.len() > MAX_PREFIXES {
-            return None;
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    Some(found)
 }
 
 fn rank(remote: &Selector, target: &Target, serial: u64) -> Rank {

@@ -12,9 +12,8 @@ use adit_ipsec::{Selector, Shunt, ShuntPolicy};
 use adit_linux::filter::{End, Filter, Flow};
 use adit_linux::route::Traffic;
 
-use super::policy::prefixes;
-use super::routes::RouteBook;
 use crate::InstallError;
+use crate::routes::{RouteBook, prefixes};
 
 /// Our nf_tables table, in the `inet` family.
 const TABLE: &str = "adit-shunts";

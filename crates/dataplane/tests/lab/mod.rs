@@ -103,7 +103,9 @@ impl Host {
             .namespace
             .run(|| {
                 let sockets = ["0.0.0.0:4500", "[::]:4500"]
-                    .map(|a| Arc::new(UdpSocket::bind(a.parse().unwrap(), config.socket_mark).unwrap()))
+                    .map(|a| {
+                        Arc::new(UdpSocket::bind(a.parse().unwrap(), config.routes.socket_mark).unwrap())
+                    })
                     .to_vec();
                 let plane = Userspace::new(
                     config,

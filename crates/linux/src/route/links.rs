@@ -6,12 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
+};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
-use super::{Netlink, allow, family_of};
+use super::{Netlink, allow, family_of, full_prefix};
 use crate::sys::tried;
 
 /// One address of an interface.
@@ -25,6 +27,8 @@ pub struct Address {
     pub prefix: u8,
     /// Nothing can be sent from it yet: another host might have it (RFC 4862 §5.4).
     pub tentative: bool,
+    /// Nothing new is to be sent from it unless asked for (RFC 4862 §5.5.4).
+    pub deprecated: bool,
 }
 
 impl Netlink {
@@ -164,6 +168,22 @@ impl Netlink {
         })
     }
 
+    /// Gives an interface an address with a full prefix that only those use who ask for it: an IPv6 one is deprecated from
+    /// the start (RFC 4862 §5.5.4).
+    ///
+    /// # Errors
+    /// As rtnetlink; success when it has it already.
+    pub fn add_virtual_address(&mut self, ifindex: u32, address: IpAddr) -> io::Result<()> {
+        let mut message = Self::address(ifindex, address, full_prefix(address));
+        if address.is_ipv6() {
+            let mut lifetimes = CacheInfo::default();
+            (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, u32::MAX);
+            message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        }
+        self.change(Message::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|e| tried(format_args!("adding address {address} to {}", self.name_of(ifindex)), &e))
+    }
+
     /// Takes an address from an interface.
     ///
     /// # Errors
@@ -198,6 +218,7 @@ impl Netlink {
                     address,
                     prefix: message.header.prefix_len,
                     tentative: message.header.flags.contains(AddressHeaderFlags::Tentative),
+                    deprecated: message.header.flags.contains(AddressHeaderFlags::Deprecated),
                 });
             }
         })

@@ -5,6 +5,7 @@
 
 mod detours;
 mod links;
+mod lookup;
 mod routes;
 mod rules;
 mod watch;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
-    RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
 
 use super::{Netlink, allow, family_of, full_prefix};
@@ -108,7 +108,7 @@ impl Route {
         message
     }
 
-    fn parse(message: &RouteMessage) -> Option<Self> {
+    pub(super) fn parse(message: &RouteMessage) -> Option<Self> {
         let mut route = Self {
             dest: (unspecified_like(message)?, message.header.destination_prefix_length),
             table: u32::from(message.header.table),
@@ -168,7 +168,7 @@ fn unspecified_like(message: &RouteMessage) -> Option<IpAddr> {
     }
 }
 
-const fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) const fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(a) => Some(IpAddr::V4(*a)),
         RouteAddress::Inet6(a) => Some(IpAddr::V6(*a)),
@@ -213,6 +213,15 @@ impl Netlink {
             }
             other => other.map_err(failed),
         }
+    }
+
+    /// Puts a route in the place of the one with the same destination, table and metric, whoever's it is, or adds it.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
+        self.change(Message::NewRoute(route.message()), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|e| tried(format_args!("changing route {route}"), &e))
     }
 
     /// Removes a route.
@@ -281,9 +290,18 @@ impl Netlink {
     /// # Errors
     /// `NetworkUnreachable` when there is no route.
     pub fn way_to_marked(&mut self, dest: IpAddr, mark: Option<u32>) -> io::Result<Way> {
+        self.ask_way(dest, mark).map(|(way, _)| way)
+    }
+
+    /// The kernel's answer, and the table that it comes from.
+    pub(super) fn ask_way(&mut self, dest: IpAddr, mark: Option<u32>) -> io::Result<(Way, u32)> {
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(dest);
         message.header.destination_prefix_length = full_prefix(dest);
+        // IPv6 always says which table it was, and strictly checked refuses to be asked.
+        if dest.is_ipv4() {
+            message.header.flags = RouteFlags::LookupTable;
+        }
         message.attributes.push(RouteAttribute::Destination(dest.into()));
         message.attributes.extend(mark.map(RouteAttribute::Mark));
         let answer = self
@@ -292,9 +310,11 @@ impl Netlink {
         let Message::NewRoute(answer) = answer else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "netlink answered something else"));
         };
+        let mut table = u32::from(answer.header.table);
         let mut way = Way { source: None, ifindex: None, gateway: None, mtu: 0 };
         for attribute in &answer.attributes {
             match attribute {
+                RouteAttribute::Table(it) => table = *it,
                 RouteAttribute::PrefSource(a) => way.source = ip(a),
                 RouteAttribute::Gateway(a) => way.gateway = ip(a),
                 RouteAttribute::Oif(index) => way.ifindex = Some(*index),
@@ -311,7 +331,7 @@ impl Netlink {
         if let (0, Some(index)) = (way.mtu, way.ifindex) {
             way.mtu = self.link_info(index)?.1;
         }
-        Ok(way)
+        Ok((way, table))
     }
 
     /// The source address the host would use to send to `dest`.

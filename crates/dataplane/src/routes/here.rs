@@ -1,0 +1,45 @@
+//! What this host looks like at the moment: its addresses, and its ways to the peers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use adit_linux::route::{Address, Netlink, Way};
+
+/// Addresses, and the ways that have been asked for.
+#[derive(Debug)]
+pub(super) struct Here {
+    addresses: Vec<Address>,
+    ways: BTreeMap<IpAddr, Option<Way>>,
+}
+
+impl Here {
+    pub(super) fn look(netlink: &mut Netlink) -> io::Result<Self> {
+        let mut addresses = netlink.addresses()?;
+        // What a route may have as source.
+        addresses.retain(|a| match a.address {
+            IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local(),
+            IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
+        });
+        Ok(Self { addresses, ways: BTreeMap::new() })
+    }
+
+    /// Our addresses, in the kernel's order.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|a| a.address)
+    }
+
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.addresses().any(|a| a == address)
+    }
+
+    /// The interface that has an address.
+    pub(super) fn interface_of(&self, address: IpAddr) -> Option<u32> {
+        self.addresses.iter().find(|a| a.address == address).map(|a| a.ifindex)
+    }
+
+    /// The way to a peer, as if the tunnels' own table were not there.
+    pub(super) fn way(&mut self, netlink: &mut Netlink, peer: IpAddr, table: u32) -> Option<Way> {
+        *self.ways.entry(peer).or_insert_with(|| netlink.way_around(peer, &[table]).ok())
+    }
+}

@@ -1,0 +1,84 @@
+//! Virtual IPs: addresses of this host that peers have leased to us.
+//!
+//! With a device of ours they are on it. Else they are on the interface that has our outer address, with a full prefix.
+//! An IPv6 one is deprecated from the start there, as charon has it, so that only the tunnels' routes choose it as
+//! source. What the host had already stays when the last user goes.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::nets::full;
+use super::{Place, RouteBook};
+
+/// A virtual IP that is in use.
+#[derive(Debug)]
+pub(super) struct Vip {
+    users: u32,
+    ifindex: u32,
+    /// Somebody else's: the host had it before.
+    foreign: bool,
+}
+
+impl RouteBook {
+    /// Adds a virtual IP for tunnels that begin at `local`, or counts one more user of it.
+    pub(crate) fn add_vip(&mut self, address: IpAddr, local: IpAddr) -> io::Result<()> {
+        if !self.config.install_virtual_ip {
+            return Ok(());
+        }
+        if let Some(vip) = self.vips.get_mut(&address) {
+            vip.users += 1;
+            return Ok(());
+        }
+        let vip = match self.place {
+            Place::Device(ifindex) => {
+                self.netlink.add_address(ifindex, address, full(address))?;
+                Vip { users: 1, ifindex, foreign: false }
+            }
+            Place::Path => self.add_on_path(address, local)?,
+        };
+        self.vips.insert(address, vip);
+        self.refresh();
+        Ok(())
+    }
+
+    fn add_on_path(&mut self, address: IpAddr, local: IpAddr) -> io::Result<Vip> {
+        let here = self.netlink.addresses()?;
+        if let Some(had) = here.iter().find(|a| a.address == address) {
+            return Ok(Vip { users: 1, ifindex: had.ifindex, foreign: true });
+        }
+        let ifindex = here.iter().find(|a| a.address == local).map(|a| a.ifindex).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("no interface for the virtual IP {address}: none has {local}"),
+            )
+        })?;
+        self.netlink.add_virtual_address(ifindex, address)?;
+        Ok(Vip { users: 1, ifindex, foreign: false })
+    }
+
+    /// Takes back one use of a virtual IP.
+    pub(crate) fn remove_vip(&mut self, address: IpAddr) {
+        let Some(vip) = self.vips.get_mut(&address) else { return };
+        vip.users -= 1;
+        if vip.users > 0 {
+            return;
+        }
+        if let Some(vip) = self.vips.remove(&address) {
+            self.take_away(address, &vip);
+        }
+        self.refresh();
+    }
+
+    fn take_away(&mut self, address: IpAddr, vip: &Vip) {
+        if !vip.foreign {
+            let _ = self.netlink.del_address(vip.ifindex, address, full(address));
+        }
+    }
+
+    /// Removes all.
+    pub(super) fn clear_vips(&mut self) {
+        for (address, vip) in std::mem::take(&mut self.vips) {
+            self.take_away(address, &vip);
+        }
+    }
+}
