@@ -84,6 +84,7 @@ pub(crate) fn routes(conf: &StrongswanConf) -> RouteConfig {
         install_virtual_ip: conf.install_virtual_ip,
         fwmark: conf.rule_fwmark.map(mark),
         socket_mark: socket_mark(conf),
+        ..RouteConfig::default()
     }
 }
 

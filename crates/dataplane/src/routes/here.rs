@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use adit_linux::route::{Address, Netlink, Way};
 
+use super::RouteConfig;
+
 /// Addresses, and the ways that have been asked for.
 #[derive(Debug)]
 pub(super) struct Here {
@@ -39,7 +41,12 @@ impl Here {
     }
 
     /// The way to a peer, as if the tunnels' own table were not there.
-    pub(super) fn way(&mut self, netlink: &mut Netlink, peer: IpAddr, table: u32) -> Option<Way> {
-        *self.ways.entry(peer).or_insert_with(|| netlink.way_around(peer, &[table]).ok())
+    pub(super) fn way(&mut self, netlink: &mut Netlink, peer: IpAddr, config: &RouteConfig) -> Option<Way> {
+        let look = || {
+            let own = (config.table != 0).then_some(config.table);
+            let without: Vec<u32> = own.into_iter().chain(config.ignore_tables.iter().copied()).collect();
+            netlink.way_around(peer, &without).ok()
+        };
+        *self.ways.entry(peer).or_insert_with(look)
     }
 }

@@ -20,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use adit_ipsec::{ChildSa, EntryOptions, Mode, Selector, TrapPolicy};
+use adit_ipsec::{ChildSa, EntryOptions, Mode, Selector, Shunt, ShuntPolicy, TrapPolicy};
 use adit_linux::route::{Detour, Fwmark, Netlink, Route, Rule};
 
 pub(crate) use self::nets::prefixes;
@@ -46,6 +46,16 @@ pub struct RouteConfig {
     pub fwmark: Option<Fwmark>,
     /// Mark of our own sockets (`charon.plugins.socket-default.fwmark`); ways to peers are looked up with it.
     pub socket_mark: Option<u32>,
+    /// Tables whose routes are no ways to peers (`charon.ignore_routing_tables`).
+    pub ignore_tables: Vec<u32>,
+    /// The interface for virtual IPs (`charon.install_virtual_ip_on`), if not the one with our outer address.
+    pub install_virtual_ip_on: Option<String>,
+    /// Whether tunnels through an XFRM interface get routes (`charon.plugins.kernel-netlink.install_routes_xfrmi`).
+    pub install_routes_xfrmi: bool,
+    /// MTU of the routes (`charon.plugins.kernel-netlink.mtu`).
+    pub mtu: Option<u32>,
+    /// MSS of the routes (`charon.plugins.kernel-netlink.mss`).
+    pub mss: Option<u32>,
 }
 
 impl Default for RouteConfig {
@@ -57,6 +67,11 @@ impl Default for RouteConfig {
             install_virtual_ip: true,
             fwmark: None,
             socket_mark: None,
+            ignore_tables: Vec::new(),
+            install_virtual_ip_on: None,
+            install_routes_xfrmi: false,
+            mtu: None,
+            mss: None,
         }
     }
 }
@@ -78,6 +93,9 @@ pub(crate) enum Owner {
     Child(u32),
     /// A trap.
     Trap(u32),
+    /// A policy that lets traffic pass in the clear; on the path only.
+    #[allow(dead_code)] // until the kernel's data plane is built
+    Shunt(u32),
 }
 
 /// What an SA or policy needs of the routing tables.
@@ -122,6 +140,21 @@ impl From<&TrapPolicy> for Needs {
             virtual_ips: Vec::new(),
             local: trap.local,
             peer: trap.remote,
+        }
+    }
+}
+
+impl From<&ShuntPolicy> for Needs {
+    fn from(shunt: &ShuntPolicy) -> Self {
+        Self {
+            name: shunt.name.clone(),
+            mode: Mode::Tunnel,
+            options: shunt.options.clone(),
+            local_ts: shunt.local_ts.clone(),
+            remote_ts: if shunt.kind == Shunt::Pass { shunt.remote_ts.clone() } else { Vec::new() },
+            virtual_ips: Vec::new(),
+            local: None,
+            peer: None,
         }
     }
 }

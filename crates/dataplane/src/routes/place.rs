@@ -1,19 +1,22 @@
 //! What a route of a tunnel looks like.
 //!
-//! Through a device: `DEST dev DEVICE [src OURS]`. On the path, as charon with kernel-netlink leaves it: device and next
-//! hop of the way to the peer, and as source our address in the local selector, a virtual IP first. A selector with
-//! localhost in it (0.0.0.0/0) names no source. No route is made where no address of ours is in the local selector (the
-//! gateway only forwards then, and routes as it would anyway), for transport mode, for single protocols or ports, and
-//! for an XFRM interface, whose routes are the operator's.
+//! Through a device: `DEST dev DEVICE [src OURS]`. On the path, as charon with kernel-netlink leaves it: the device that
+//! the sealed packets leave by, via the next hop or the peer itself, and as source our address in the local selector, a
+//! virtual IP first. A selector with localhost in it (0.0.0.0/0) names no source. No route is made where no address of
+//! ours is in the local selector (the gateway only forwards then, and routes as it would anyway), for transport mode, for
+//! single protocols or ports. An XFRM interface's routes are the operator's, unless
+//! `charon.plugins.kernel-netlink.install_routes_xfrmi` says that they are ours. A policy that passes is a `throw` route.
+//!
+//! Of several users of one prefix the newest that gives a route has it; when it goes, the one before.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use adit_ipsec::{Mode, Selector};
-use adit_linux::route::Route;
+use adit_linux::route::{Route, RouteKind, STATIC};
 
 use super::here::Here;
 use super::nets::{MAX_PREFIXES, full, has_loopback, prefixes};
-use super::{Held, Needs, Place, RouteBook};
+use super::{Held, Needs, Owner, Place, RouteBook};
 use crate::InstallError;
 
 /// `RT_TABLE_MAIN`.
@@ -32,39 +35,57 @@ impl RouteBook {
             )));
         };
         let never = on_path
-            && (needs.mode == Mode::Transport || !needs.options.policies || needs.options.if_id_out != 0);
+            && (needs.mode == Mode::Transport
+                || !needs.options.policies
+                || (needs.options.if_id_out != 0 && !self.config.install_routes_xfrmi));
         if !self.routes_anything() || never {
             dests.clear();
         }
         // A family without a local selector has no traffic to route.
         dests.retain(|(a, _)| needs.local_ts.iter().any(|s| s.is_v4() == a.is_ipv4()));
+        if self.table() == MAIN {
+            // Not in the place of the default route that table main has: two halves go before it.
+            dests = dests.into_iter().flat_map(halves).collect();
+        }
         Ok(dests)
     }
 
-    /// The route that one prefix should have now. Through a device the newest user's, who may have a virtual IP; on the
-    /// path the oldest's that gives one, as charon keeps them.
+    /// The route that one prefix should have now.
     pub(super) fn wanted(&mut self, dest: (IpAddr, u8), here: &mut Here) -> Option<Route> {
         let users = self.dests.get(&dest)?.users.clone();
-        match self.place {
+        let mut route = match self.place {
             Place::Device(ifindex) => {
                 let held = users.last().and_then(|owner| self.owners.get(owner))?;
-                Some(Route::through(dest, self.table(), ifindex, device_source(held, dest.0, here)))
+                Route::through(dest, self.table(), ifindex, device_source(held, dest.0, here))
             }
-            Place::Path => {
-                let vips: Vec<IpAddr> = self.vips.keys().copied().collect();
-                users.iter().find_map(|owner| {
-                    let held = self.owners.get(owner)?;
-                    let source = path_source(held, &vips, dest.0, here)?;
-                    let (peer, local) = (held.needs.peer, held.needs.local);
-                    let way = peer.and_then(|peer| here.way(&mut self.netlink, peer, self.config.table));
-                    let ifindex = way.and_then(|way| way.ifindex).or_else(|| here.interface_of(local?))?;
-                    let mut route = Route::through(dest, self.table(), ifindex, source);
-                    route.gateway =
-                        way.and_then(|way| way.gateway).filter(|g| g.is_ipv4() == dest.0.is_ipv4());
-                    Some(route)
-                })
-            }
+            Place::Path => users.iter().rev().find_map(|owner| self.on_path(*owner, dest, here))?,
+        };
+        if route.kind == RouteKind::Unicast {
+            (route.mtu, route.advmss) = (self.config.mtu, self.config.mss);
         }
+        Some(route)
+    }
+
+    fn on_path(&mut self, owner: Owner, dest: (IpAddr, u8), here: &mut Here) -> Option<Route> {
+        let table = self.table();
+        let Held { needs, .. } = self.owners.get(&owner)?;
+        if matches!(owner, Owner::Shunt(_)) {
+            let passes = needs.local_ts.iter().any(|s| s.is_v4() == dest.0.is_ipv4() && covers_all(s));
+            return passes.then(|| Route { protocol: STATIC, ..Route::throw(dest, table) });
+        }
+        let source = path_source(needs, self.vips.keys(), dest.0, here)?;
+        let (peer, local, if_id) = (needs.peer, needs.local, needs.options.if_id_out);
+        if if_id != 0 {
+            let ifindex = self.netlink.xfrm_link(if_id).ok().flatten()?;
+            return Some(Route::through(dest, table, ifindex, source));
+        }
+        let way = peer.and_then(|peer| here.way(&mut self.netlink, peer, &self.config));
+        let ifindex = way.and_then(|way| way.ifindex).or_else(|| here.interface_of(local?))?;
+        let mut route = Route::through(dest, table, ifindex, source);
+        // On the link, the peer is the next hop.
+        route.gateway =
+            way.and_then(|way| way.gateway.or(peer)).filter(|next| next.is_ipv4() == dest.0.is_ipv4());
+        Some(route)
     }
 
     /// The table that routes go to.
@@ -101,16 +122,30 @@ fn device_source(held: &Held, dest: IpAddr, here: &Here) -> Option<IpAddr> {
     leased.or_else(|| here.addresses().find(|a| within(*a, false)))
 }
 
-/// The source that the first local selector gives that gives any; `Some(None)` = the kernel chooses.
-fn path_source(held: &Held, vips: &[IpAddr], dest: IpAddr, here: &Here) -> Option<Option<IpAddr>> {
-    let mut family = held.needs.local_ts.iter().filter(|s| s.is_v4() == dest.is_ipv4() && covers_all(s));
-    family.find_map(|selector| {
+/// The source that the last local selector gives that gives any; `Some(None)` = the kernel chooses.
+fn path_source<'a>(
+    needs: &'a Needs,
+    vips: impl Iterator<Item = &'a IpAddr> + Clone,
+    dest: IpAddr,
+    here: &Here,
+) -> Option<Option<IpAddr>> {
+    let family = needs.local_ts.iter().rev().filter(|s| s.is_v4() == dest.is_ipv4() && covers_all(s));
+    family.into_iter().find_map(|selector| {
         if has_loopback(selector) {
             return Some(None);
         }
-        let leased = held.needs.virtual_ips.iter().chain(vips).copied().filter(|a| here.has(*a));
+        let leased = needs.virtual_ips.iter().chain(vips.clone()).copied().filter(|a| here.has(*a));
         leased.chain(here.addresses()).find(|a| selector.contains_addr(*a)).map(Some)
     })
+}
+
+/// The halves of everything; other prefixes as they are.
+fn halves((address, prefix): (IpAddr, u8)) -> Vec<(IpAddr, u8)> {
+    match address {
+        _ if prefix > 0 => vec![(address, prefix)],
+        IpAddr::V4(_) => vec![(address, 1), (Ipv4Addr::new(128, 0, 0, 0).into(), 1)],
+        IpAddr::V6(_) => vec![(address, 1), (Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0).into(), 1)],
+    }
 }
 
 /// Whether a prefix is one address.

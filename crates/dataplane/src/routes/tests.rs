@@ -101,8 +101,8 @@ fn a_site_gets_a_route_on_the_way_to_its_gateway() {
         host.table(),
         [
             "10.2.0.0/16 via 192.0.2.254 dev eth0 proto static src 10.1.0.1",
-            "10.3.0.0/16 dev eth0 proto static src 10.1.0.1",
-            "10.4.0.0/16 dev eth0 proto static src 10.1.0.1",
+            "10.3.0.0/16 via 192.0.2.2 dev eth0 proto static src 10.1.0.1",
+            "10.4.0.0/16 via 192.0.2.2 dev eth0 proto static src 10.1.0.1",
             "fd02::/64 via 2001:db8::fe dev eth0 proto static src fd01::1 metric 1024",
         ]
     );
@@ -119,6 +119,60 @@ fn a_site_gets_a_route_on_the_way_to_its_gateway() {
     assert!(host.table().is_empty());
     book.clear();
     assert_eq!(host.ip("rule"), before);
+}
+
+#[test]
+fn the_newest_user_of_a_prefix_has_its_route() {
+    let Some(host) = host() else { return };
+    let mut book = host.start(RouteConfig::default());
+    book.add(Owner::Trap(1), needs("198.51.100.7", &["10.1.0.0/16"], &["10.2.0.0/16"])).unwrap();
+    book.add(Owner::Trap(2), needs("198.51.100.7", &["10.1.0.0/16", "192.0.2.0/24"], &["10.2.0.0/16"]))
+        .unwrap();
+    assert_eq!(host.table(), ["10.2.0.0/16 via 192.0.2.254 dev eth0 proto static src 192.0.2.1"]);
+    // A gateway that only forwards does not take it away.
+    book.add(Owner::Trap(3), needs("198.51.100.7", &["10.9.0.0/16"], &["10.2.0.0/16"])).unwrap();
+    assert_eq!(host.table().len(), 1);
+    let pass = Needs { peer: None, local: None, ..needs("192.0.2.2", &["0.0.0.0/0"], &["10.2.0.0/16"]) };
+    book.add(Owner::Shunt(4), pass).unwrap();
+    assert_eq!(host.table(), ["throw 10.2.0.0/16 proto static"]);
+    book.remove(Owner::Shunt(4));
+    book.remove(Owner::Trap(2));
+    assert_eq!(host.table(), ["10.2.0.0/16 via 192.0.2.254 dev eth0 proto static src 10.1.0.1"]);
+}
+
+#[test]
+fn table_main_keeps_its_default_route_and_routes_have_their_metrics() {
+    let Some(host) = host() else { return };
+    let before = host.ip("rule") + &host.ip("route");
+    let config = RouteConfig { table: 0, mtu: Some(1300), mss: Some(1260), ..RouteConfig::default() };
+    let mut book = host.start(config);
+    book.add(Owner::Child(1), needs("198.51.100.7", &["10.1.0.0/16"], &["0.0.0.0/0"])).unwrap();
+    let routes = host.ip("route");
+    for half in ["0.0.0.0/1", "128.0.0.0/1"] {
+        let line = format!("{half} via 192.0.2.254 dev eth0 proto static src 10.1.0.1 mtu 1300 advmss 1260");
+        assert!(routes.contains(&line), "{routes}");
+    }
+    assert!(!host.ip("rule").contains("220"));
+    book.clear();
+    assert_eq!(host.ip("rule") + &host.ip("route"), before);
+}
+
+#[test]
+fn a_virtual_ip_goes_where_it_is_told_to() {
+    let Some(host) = host() else { return };
+    let on = |name: &str| RouteConfig { install_virtual_ip_on: Some(name.into()), ..RouteConfig::default() };
+    let mut book = host.start(on("lo"));
+    book.add_vip(address("10.9.0.1"), address("192.0.2.1")).unwrap();
+    assert!(host.ip("addr show dev lo").contains("10.9.0.1/32"));
+    book.clear();
+    // Where there is no such interface, the one with the outer address will do.
+    let mut book = host.start(on("nowhere0"));
+    book.add_vip(address("10.9.0.1"), address("192.0.2.1")).unwrap();
+    assert!(host.ip("addr show dev eth0").contains("10.9.0.1/32"));
+    book.clear();
+    let mut book = host.start(RouteConfig { install_virtual_ip: false, ..RouteConfig::default() });
+    book.add_vip(address("10.9.0.1"), address("192.0.2.1")).unwrap();
+    assert!(!host.ip("addr").contains("10.9.0.1"));
 }
 
 #[test]
@@ -165,7 +219,7 @@ fn a_full_tunnel_leads_where_its_own_packets_go() {
     // The peer moves to the link.
     book.move_path(Owner::Child(1), address("192.0.2.1"), address("192.0.2.9")).unwrap();
     assert!(
-        host.table().contains(&"default dev eth0 proto static src 10.9.0.1".to_owned()),
+        host.table().contains(&"default via 192.0.2.9 dev eth0 proto static src 10.9.0.1".to_owned()),
         "{:?}",
         host.table()
     );

@@ -1,6 +1,6 @@
 //! Virtual IPs: addresses of this host that peers have leased to us.
 //!
-//! With a device of ours they are on it. Else they are on the interface that has our outer address, with a full prefix.
+//! With a device of ours they are on it. Else they are on the one that is configured, or that has our outer address, with a full prefix.
 //! An IPv6 one is deprecated from the start there, as charon has it, so that only the tunnels' routes choose it as
 //! source. What the host had already stays when the last user goes.
 
@@ -46,7 +46,10 @@ impl RouteBook {
         if let Some(had) = here.iter().find(|a| a.address == address) {
             return Ok(Vip { users: 1, ifindex: had.ifindex, foreign: true });
         }
-        let ifindex = here.iter().find(|a| a.address == local).map(|a| a.ifindex).ok_or_else(|| {
+        let chosen = self.config.install_virtual_ip_on.clone();
+        let chosen = chosen.and_then(|name| self.netlink.link_index(&name).ok());
+        let by_address = || here.iter().find(|a| a.address == local).map(|a| a.ifindex);
+        let ifindex = chosen.or_else(by_address).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 format!("no interface for the virtual IP {address}: none has {local}"),

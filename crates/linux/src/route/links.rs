@@ -10,7 +10,7 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, InfoXfrm, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::{Netlink, allow, family_of, full_prefix};
@@ -69,6 +69,29 @@ impl Netlink {
             }
         }
         Ok((name, mtu))
+    }
+
+    /// The XFRM interface with this id, if there is one.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn xfrm_link(&mut self, if_id: u32) -> io::Result<Option<u32>> {
+        let mut found = None;
+        self.dump(Message::GetLink(LinkMessage::default()), |message| {
+            let Message::NewLink(link) = message else { return };
+            let has_id = link.attributes.iter().any(|attribute| match attribute {
+                LinkAttribute::LinkInfo(infos) => infos.iter().any(|info| match info {
+                    LinkInfo::Data(InfoData::Xfrm(data)) => data.contains(&InfoXfrm::IfId(if_id)),
+                    _ => false,
+                }),
+                _ => false,
+            });
+            if has_id {
+                found = Some(link.header.index);
+            }
+        })
+        .map_err(|e| tried("listing interfaces", &e))?;
+        Ok(found)
     }
 
     /// The interface's name for error texts.

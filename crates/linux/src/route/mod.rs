@@ -22,7 +22,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use detours::{Detour, Traffic};
 pub use links::Address;
-pub use routes::{ADIT_PROTOCOL, Route, RouteKind, Way};
+pub use routes::{ADIT_PROTOCOL, Route, RouteKind, STATIC, Way};
 pub use rules::{Fwmark, Rule};
 pub use watch::{Own, Watch};
 

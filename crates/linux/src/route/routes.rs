@@ -18,7 +18,7 @@ use crate::sys::tried;
 pub const ADIT_PROTOCOL: u8 = 220;
 
 /// `RTPROT_STATIC`: the protocol of tunnel routes, which routing daemons learn.
-const STATIC: u8 = 4;
+pub const STATIC: u8 = 4;
 
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +50,10 @@ pub struct Route {
     pub protocol: u8,
     /// Metric; the kernel's default when `None`.
     pub metric: Option<u32>,
+    /// MTU of what goes this way, if less than the interface's.
+    pub mtu: Option<u32>,
+    /// TCP segment size announced for what goes this way.
+    pub advmss: Option<u32>,
 }
 
 impl Route {
@@ -65,6 +69,8 @@ impl Route {
             kind: RouteKind::Unicast,
             protocol: STATIC,
             metric: None,
+            mtu: None,
+            advmss: None,
         }
     }
 
@@ -80,6 +86,8 @@ impl Route {
             kind: RouteKind::Throw,
             protocol: ADIT_PROTOCOL,
             metric: None,
+            mtu: None,
+            advmss: None,
         }
     }
 
@@ -105,6 +113,11 @@ impl Route {
         attributes.extend(self.gateway.map(|g| RouteAttribute::Gateway(g.into())));
         attributes.extend(self.src.map(|s| RouteAttribute::PrefSource(s.into())));
         attributes.extend(self.metric.map(RouteAttribute::Priority));
+        let metrics = [self.mtu.map(RouteMetric::Mtu), self.advmss.map(RouteMetric::Advmss)];
+        let metrics: Vec<RouteMetric> = metrics.into_iter().flatten().collect();
+        if !metrics.is_empty() {
+            attributes.push(RouteAttribute::Metrics(metrics));
+        }
         message
     }
 
@@ -122,6 +135,8 @@ impl Route {
             },
             protocol: message.header.protocol.into(),
             metric: None,
+            mtu: None,
+            advmss: None,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -131,6 +146,15 @@ impl Route {
                 RouteAttribute::Gateway(a) => route.gateway = ip(a),
                 RouteAttribute::PrefSource(a) => route.src = ip(a),
                 RouteAttribute::Priority(metric) => route.metric = Some(*metric),
+                RouteAttribute::Metrics(metrics) => {
+                    for metric in metrics {
+                        match metric {
+                            RouteMetric::Mtu(mtu) => route.mtu = Some(*mtu),
+                            RouteMetric::Advmss(mss) => route.advmss = Some(*mss),
+                            _ => {}
+                        }
+                    }
+                }
                 _ => {}
             }
         }
