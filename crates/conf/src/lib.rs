@@ -15,6 +15,7 @@
 //! not serve is refused by name instead of being ignored in silence.
 
 pub mod check;
+pub mod dataplane;
 pub mod diag;
 pub mod glob;
 mod lexer;

@@ -14,6 +14,13 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// The name of a network interface.
+pub fn interface(text: &str) -> Option<String> {
+    let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
+    (fits && !text.contains(odd)).then(|| text.to_owned())
+}
+
 /// An unsigned number with the prefixes of C: `0x` hexadecimal, a leading `0` octal.
 pub fn integer(text: &str) -> Option<u64> {
     let text = text.trim();

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use adit_conf::diag::Severity;
+use adit_conf::strongswan::DataplaneKind;
 use adit_conf::swanctl::{self, Action, AuthMethod, Connection, SecretKind, SwanctlConf};
 use adit_conf::{Diagnostic, Section, tree};
-use adit_ipsec::{Identity, Mode};
+use adit_ipsec::{Choice, EntryOptions, HwOffload, Identity, Mark, Mode, Numbering, PerCpu, SetMark};
 
 fn read(text: &str) -> (SwanctlConf, Vec<Diagnostic>) {
     let tree = tree::parse("swanctl.conf", text).unwrap_or_else(|errors| panic!("{}", errors[0].render()));
@@ -252,7 +253,17 @@ fn refused_by_name_unless_it_asks_for_nothing() {
         ("local-1 { }\nlocal-2 { }", "`local-2` is a second round"),
         ("children { n { mode = beet } }", "`mode = beet` is not served"),
         ("children { n { updown = /bin/x } }", "updown scripts are not run yet"),
-        ("children { n { if_id_in = 5 } }", "`if_id_in` in `connections.c.children.n` is not served"),
+        ("children { n { label = system_u } }", "`label` in `connections.c.children.n` is not served"),
+        (
+            "children { n { mark_in = red } }",
+            "`red` is no value for `mark_in`: expected a mark `value[/mask]`",
+        ),
+        (
+            "if_id_out = %same",
+            "`%same` is no value for `if_id_out`: expected the number of an XFRM interface",
+        ),
+        ("children { n { hw_offload = maybe } }", "expected no, crypto (or yes), packet or auto"),
+        ("children { n { mode = pass\n mark_out = %unique } }", "`mark_out` cannot be unique"),
         ("children { n { ah_proposals = sha256 } }", "AH is not built"),
         ("dpd_delay = soon", "`soon` is no value for `dpd_delay`: expected a time"),
         ("unique = replaced", "did you mean `replace`?"),
@@ -281,6 +292,56 @@ fn refused_by_name_unless_it_asks_for_nothing() {
     ] {
         assert_eq!(in_conn(keys), [""; 0], "{keys}");
     }
+}
+
+#[test]
+fn what_a_child_wants_of_spd_and_sad() {
+    let it = child(
+        "mark_in = 0x10/0xf0\n mark_in_sa = yes\n mark_out = %unique-dir\n set_mark_in = %same/0xff\n set_mark_out = 7\n \
+         if_id_in = 0x20\n if_id_out = %unique\n priority = 1000\n interface = eth0\n policies = no\n \
+         policies_fwd_out = yes\n hw_offload = packet\n per_cpu_sas = encap\n icmp = yes",
+    );
+    let expected = EntryOptions {
+        mark_in: Mark { value: 0x10, mask: 0xf0 },
+        mark_out: Mark { value: 0, mask: u32::MAX },
+        mark_in_sa: true,
+        set_mark_in: SetMark::Same { mask: 0xff },
+        set_mark_out: SetMark::Fixed(Mark { value: 7, mask: u32::MAX }),
+        if_id_in: 0x20,
+        if_id_out: 0,
+        priority: 1000,
+        interface: Some("eth0".into()),
+        policies: false,
+        policies_fwd_out: true,
+        hw_offload: HwOffload::Packet,
+        per_cpu: PerCpu::Encap,
+        icmp: true,
+    };
+    assert_eq!(it.options, expected);
+    let numbering =
+        Numbering { mark_out: Choice::UniqueDir, if_id_out: Choice::Unique, ..Numbering::default() };
+    assert_eq!(it.numbering, numbering);
+    let ids = conn("if_id_in = 42\n if_id_out = %unique-dir").if_ids;
+    assert_eq!((ids.given.inbound, ids.choice_in, ids.choice_out), (42, Choice::Given, Choice::UniqueDir));
+    let plain = child("");
+    assert_eq!((plain.options, plain.numbering), (EntryOptions::default(), Numbering::default()));
+}
+
+#[test]
+fn what_takes_a_kernel_is_refused_where_none_is_asked_for() {
+    let text =
+        "connections { c {\n if_id_out = %unique\n children {\n n {\n mark_in = 0\n icmp = yes\n }\n}\n} }";
+    let tree = tree::parse("swanctl.conf", text).unwrap();
+    let (conf, _) = swanctl::from_tree(&tree.root);
+    let told = |kind| {
+        let all = adit_conf::dataplane::check(&conf, &tree.root, kind);
+        all.iter().map(Diagnostic::at).collect::<Vec<_>>()
+    };
+    let lines = told(DataplaneKind::Userspace);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("swanctl.conf:2:14: error: `if_id_out` of the connection `c`"), "{lines:?}");
+    assert!(lines[1].starts_with("swanctl.conf:6:9: error: `icmp` of the child `n`"), "{lines:?}");
+    assert!(told(DataplaneKind::Auto).is_empty() && told(DataplaneKind::Null).is_empty());
 }
 
 #[test]

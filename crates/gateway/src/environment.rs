@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use adit_conf::{Diagnostic, Section, StrongswanConf, SwanctlConf, strongswan, swanctl, tree};
+use adit_conf::{Diagnostic, Section, StrongswanConf, SwanctlConf, dataplane, strongswan, swanctl, tree};
 
 /// Paths and overrides that the environment and the command line give, as charon and swanctl take them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl Environment {
         }
     }
 
-    /// Reads swanctl.conf; a file that is not there means no connections.
-    pub fn connections(&self) -> (SwanctlConf, Vec<Diagnostic>) {
+    /// Reads swanctl.conf, for a daemon with these settings; a file that is not there means no connections.
+    pub fn connections(&self, settings: &StrongswanConf) -> (SwanctlConf, Vec<Diagnostic>) {
         if !self.swanctl_conf.exists() {
             let (conf, _) = swanctl::from_tree(&Section::new());
             let path = self.swanctl_conf.display();
@@ -50,7 +50,11 @@ impl Environment {
             return (conf, vec![Diagnostic::warning(None, format!("there is no {path}")).with_help(help)]);
         }
         match tree::load(&self.swanctl_conf) {
-            Ok(tree) => swanctl::from_tree(&tree.root),
+            Ok(tree) => {
+                let (conf, mut diagnostics) = swanctl::from_tree(&tree.root);
+                diagnostics.extend(dataplane::check(&conf, &tree.root, settings.adit.dataplane));
+                (conf, diagnostics)
+            }
             Err(diagnostics) => (SwanctlConf::default(), diagnostics),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use adit_conf::swanctl as conf;
 use adit_ike as ike;
-use adit_ipsec::Identity;
+use adit_ipsec::{Choice, EntryOptions, Identity, IfIds, Numbering};
 use adit_pki::Certificate;
 
 use crate::creds;
@@ -55,6 +55,7 @@ pub(crate) fn connection(
         reauth_time: from.reauth_time,
         over_time: from.over_time,
         rand_time: from.rand_time,
+        if_ids: from.if_ids,
         local: ike::LocalAuth {
             id: local.id.clone(),
             method: method(&local.auth),
@@ -68,7 +69,7 @@ pub(crate) fn connection(
             cacerts: certs(&remote.cacerts, "x509ca")?,
             certs: certs(&remote.certs, "x509")?,
         },
-        children: negotiated.map(|c| Arc::new(child(c, replay_window))).collect(),
+        children: negotiated.map(|c| Arc::new(child(c, from.if_ids, replay_window))).collect(),
         shunts: from.children.iter().filter_map(shunt).map(Arc::new).collect(),
     })
 }
@@ -81,7 +82,8 @@ fn method(auth: &conf::AuthMethod) -> ike::AuthMethod {
     }
 }
 
-fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
+fn child(from: &conf::Child, of_conn: IfIds, replay_window: u32) -> ike::ChildConfig {
+    let (options, numbering) = entries(from, of_conn);
     ike::ChildConfig {
         name: from.name.as_str().into(),
         esp_proposals: from.esp_proposals.clone(),
@@ -105,8 +107,25 @@ fn child(from: &conf::Child, replay_window: u32) -> ike::ChildConfig {
         replay_window: from.replay_window.unwrap_or(replay_window),
         inactivity: from.inactivity,
         reqid: from.reqid,
-        options: Arc::new(from.options.clone()),
+        options: Arc::new(options),
+        numbering,
     }
+}
+
+/// How a child's entries are made: with the connection's XFRM interfaces where it names none itself.
+fn entries(from: &conf::Child, of_conn: IfIds) -> (EntryOptions, Numbering) {
+    let (mut options, mut numbering) = (from.options.clone(), from.numbering);
+    let given = of_conn.given;
+    for (id, choice, (theirs, their_choice)) in [
+        (&mut options.if_id_in, &mut numbering.if_id_in, (given.inbound, of_conn.choice_in)),
+        (&mut options.if_id_out, &mut numbering.if_id_out, (given.outbound, of_conn.choice_out)),
+    ] {
+        if *id == 0 && *choice == Choice::Given {
+            *id = theirs;
+            *choice = if their_choice == Choice::Given { Choice::Given } else { Choice::OfIkeSa };
+        }
+    }
+    (options, numbering)
 }
 
 /// A child that never negotiates.
@@ -172,6 +191,7 @@ pub(crate) fn settings(from: &adit_conf::StrongswanConf) -> ike::Settings {
         half_open_limit: from.adit.half_open_limit,
         pending_auth_limit: from.adit.pending_auth_limit,
         auth_failures: from.adit.auth_failures,
+        reqid_base: from.reqid_base,
         max_packet: from.max_packet,
         keep_alive: from.keep_alive,
         fragment_size: from.fragment_size,

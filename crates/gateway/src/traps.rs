@@ -47,7 +47,7 @@ impl Driver {
             ));
         }
         self.traps.last += 1;
-        let reqid = self.endpoint.trap_added(&conn.name, &child.name, child.reqid, &local_ts, &remote_ts);
+        let (reqid, options) = self.endpoint.trap_added(conn, child, &local_ts, &remote_ts);
         let trap = TrapPolicy {
             id: self.traps.last,
             name: Arc::clone(&child.name),
@@ -58,7 +58,7 @@ impl Driver {
             remote_ts,
             local: self.own_address(conn, remote),
             remote,
-            options: Arc::clone(&child.options),
+            options,
         };
         if let Err(error) = self.dataplane.add_trap(trap.clone()) {
             self.endpoint.trap_removed(&conn.name, &child.name);

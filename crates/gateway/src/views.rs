@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use adit_dataplane::Dataplane;
 use adit_ike::{ChildSaView, IkeSaView, IkeState, Instant};
-use adit_ipsec::{Mode, Transform, TransformType, names};
+use adit_ipsec::{Mode, PerCpu, Transform, TransformType, names};
 
 use crate::control::{Algorithm, ChildSaSnapshot, IkeSaSnapshot};
 
@@ -34,6 +34,7 @@ pub(crate) fn ike_sa(view: &IkeSaView<'_>, now: Instant, dataplane: &dyn Datapla
         nat_local: view.nat_local,
         nat_remote: view.nat_remote,
         nat_fake: view.nat_fake,
+        if_ids: view.if_ids,
         encryption: view.encr.map(algorithm),
         integrity: view.integ.filter(|t| t.id != 0).map(algorithm),
         prf: view.prf.map(|t| algorithm(t).name),
@@ -66,6 +67,10 @@ pub(crate) fn child_sa(view: &ChildSaView<'_>, now: Instant, dataplane: &dyn Dat
         encap: view.udp_encap,
         spi_in: view.spi_in,
         spi_out: view.spi_out,
+        mark_in: view.options.mark_in,
+        mark_out: view.options.mark_out,
+        if_ids: view.options.numbers().1,
+        per_cpu: view.options.per_cpu != PerCpu::No,
         encryption: view.encr.map(algorithm),
         integrity: view.integ.filter(|t| t.id != 0).map(algorithm),
         ke: view.ke.filter(|t| t.id != 0).map(|t| algorithm(t).name),

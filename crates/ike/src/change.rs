@@ -52,6 +52,10 @@ impl Connection {
             "remote.eap_id" = remote.eap_id;
             "remote.certs" = remote.certs;
             "remote.cacerts" = remote.cacerts;
+            "if_id_in" = if_ids.given.inbound;
+            "if_id_in" = if_ids.choice_in;
+            "if_id_out" = if_ids.given.outbound;
+            "if_id_out" = if_ids.choice_out;
         }
         differing! { self, new, out, Over:
             "local.certs" = local.certs;
@@ -96,11 +100,21 @@ impl ChildConfig {
             "remote_ts" = remote_ts;
             "mode" = mode;
             "reqid" = reqid;
+            "policies" = options.policies;
+            "policies_fwd_out" = options.policies_fwd_out;
+            "priority" = options.priority;
+            "interface" = options.interface;
+            "icmp" = options.icmp;
             "mark_in" = options.mark_in;
+            "mark_in" = numbering.mark_in;
             "mark_out" = options.mark_out;
+            "mark_out" = numbering.mark_out;
             "if_id_in" = options.if_id_in;
+            "if_id_in" = numbering.if_id_in;
             "if_id_out" = options.if_id_out;
+            "if_id_out" = numbering.if_id_out;
         }
+        // RFC 4301 §4.4.1: an entry of the SPD outlives the SAs that serve it, which are made anew at each rekeying.
         differing! { self, new, out, Over:
             "esp_proposals" = esp_proposals;
             "rekey_time" = rekey_time;
@@ -121,6 +135,11 @@ impl ChildConfig {
             "copy_ecn" = headers.copy_ecn;
             "copy_dscp" = headers.copy_dscp;
             "tfc_padding" = tfc_padding;
+            "mark_in_sa" = options.mark_in_sa;
+            "set_mark_in" = options.set_mark_in;
+            "set_mark_out" = options.set_mark_out;
+            "hw_offload" = options.hw_offload;
+            "per_cpu_sas" = options.per_cpu;
         }
         if out.is_empty() && self != new {
             out.push(Difference { key: "another key", takes: Takes::NewSa });

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use adit_crypto::{PrivateKey, Secret};
 pub use adit_ipsec::{ChildAction, Childless, Fragmentation, SendCert, Unique};
-use adit_ipsec::{EntryOptions, HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
+use adit_ipsec::{
+    EntryOptions, HeaderRules, Identity, IfIds, Mode, Numbering, Proposal, SelectorSpec, Shunt,
+};
 use adit_pki::Certificate;
 
 /// Everything that can be reconfigured while running. An SA takes over what [`Connection::carries_on`] allows, else it
@@ -124,6 +126,8 @@ pub struct Connection {
     pub over_time: Duration,
     /// Upper bound of the random time subtracted from the soft lifetime.
     pub rand_time: Duration,
+    /// XFRM interfaces of the children that name none themselves.
+    pub if_ids: IfIds,
     /// How we prove ourselves.
     pub local: LocalAuth,
     /// How the peer does.
@@ -159,6 +163,7 @@ impl Default for Connection {
             reauth_time: Duration::ZERO,
             over_time: Duration::from_secs(1440),
             rand_time: Duration::from_secs(1440),
+            if_ids: IfIds::default(),
             local: LocalAuth::default(),
             remote: RemoteAuth::default(),
             children: Vec::new(),
@@ -311,6 +316,8 @@ pub struct ChildConfig {
     pub reqid: u32,
     /// How its policies and SAs are made.
     pub options: Arc<EntryOptions>,
+    /// Which numbers in there are drawn for each CHILD_SA.
+    pub numbering: Numbering,
 }
 
 impl Default for ChildConfig {
@@ -341,6 +348,7 @@ impl Default for ChildConfig {
             inactivity: Duration::ZERO,
             reqid: 0,
             options: Arc::default(),
+            numbering: Numbering::default(),
         }
     }
 }

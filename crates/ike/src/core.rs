@@ -142,6 +142,8 @@ pub(crate) struct Core {
     last_sa: u32,
     last_child: u32,
     last_reqid: u32,
+    last_mark: u32,
+    last_if_id: u32,
     last_action: u64,
 }
 
@@ -190,6 +192,8 @@ impl Core {
             last_sa: 0,
             last_child: 0,
             last_reqid: 0,
+            last_mark: 0,
+            last_if_id: 0,
             traps: Traps::default(),
             last_action: 0,
         }
@@ -229,8 +233,21 @@ impl Core {
     }
 
     pub(crate) fn next_reqid(&mut self) -> u32 {
-        self.last_reqid = self.last_reqid.wrapping_add(1).max(1);
+        let base = self.settings.reqid_base.max(1);
+        self.last_reqid = self.last_reqid.wrapping_add(1).max(base);
         self.last_reqid
+    }
+
+    /// A mark that no other SA has been given.
+    pub(crate) fn next_mark(&mut self) -> u32 {
+        self.last_mark = self.last_mark.wrapping_add(1).max(1);
+        self.last_mark
+    }
+
+    /// An XFRM interface id that no other SA has been given.
+    pub(crate) fn next_if_id(&mut self) -> u32 {
+        self.last_if_id = self.last_if_id.wrapping_add(1).max(1);
+        self.last_if_id
     }
 
     /// A fresh IKE SPI that says which shard it belongs to.

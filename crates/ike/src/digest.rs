@@ -83,7 +83,7 @@ fn ike_sa(sa: &IkeSa) -> u64 {
     let mut it = Sponge::default();
     all! { it, sa, IkeSa:
         id initiator spi_i spi_r path came_from mobike nat local_id remote_id remote_eap_id peer_fragments peer_childless redirect_until
-        stands_alone local_vips local_dns vips_of vips_pending wanted_vips remote_vips established_at half_open_until
+        stands_alone drawn_if_ids local_vips local_dns vips_of vips_pending wanted_vips remote_vips established_at half_open_until
         rekey_at reauth_at expire_at dpd_at keepalive_at linger_until retry_at last_in usage_waiting usage_idle tries
         terminate_tags up_tags init_key peer_key first_initiator reauth_of reauth_failures auth_until
         rekey_failures successor heard yield_at heir_of ended scheduled ticket_given;
@@ -164,8 +164,8 @@ fn child(it: &mut Sponge, child: &Child) {
     all! { it, child, Child:
         id reqid spi_in spi_out local_ts remote_ts installed_at rekey_at expire_at remove_at idle_at asked tags
         delete_tags replaces replaced_by outbound_pending told rekey_failures revive redundant condemned;
-        apart: config state suite mode
+        apart: config options state suite mode
     }
     it.put(&(&child.config.name, child.state.name(), child.suite.encr, child.suite.integ, child.suite.ke));
-    it.put(&std::mem::discriminant(&child.mode));
+    it.put(&(std::mem::discriminant(&child.mode), child.options.numbers()));
 }

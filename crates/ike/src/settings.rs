@@ -50,6 +50,8 @@ pub struct Settings {
     pub init_rate: u32,
     /// Failed authentications per minute of an identity from one address; ten times that from all. 0 = no limit.
     pub auth_failures: u32,
+    /// The first reqid that is chosen here (`charon.reqid_base`).
+    pub reqid_base: u32,
     /// Largest IKE message that is read, bytes; 0 = no limit.
     pub max_packet: u32,
     /// Half-open IKE_SAs in total from which cookies are demanded; 0 = never.
@@ -127,6 +129,7 @@ impl Default for Settings {
             init_rate_ip: 50,
             init_rate: 1000,
             auth_failures: 10,
+            reqid_base: 1,
             max_packet: 10_000,
             cookie_threshold: 30,
             cookie_threshold_ip: 3,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use adit_ipsec::{Identity, Mode, Selector, Transform};
+use adit_ipsec::{EntryOptions, Identity, Mode, Pair, Selector, Transform};
 
 use crate::time::Instant;
 
@@ -106,6 +106,8 @@ pub struct IkeSaView<'a> {
     pub nat_remote: bool,
     /// A NAT is pretended.
     pub nat_fake: bool,
+    /// XFRM interfaces of its children; 0 = none.
+    pub if_ids: Pair,
     /// Encryption of the IKE_SA.
     pub encr: Option<Transform>,
     /// Its integrity, if not an AEAD.
@@ -159,6 +161,7 @@ impl IkeSaView<'_> {
             nat_local: self.nat_local,
             nat_remote: self.nat_remote,
             nat_fake: self.nat_fake,
+            if_ids: self.if_ids,
             encr: self.encr,
             integ: self.integ,
             prf: self.prf,
@@ -189,6 +192,8 @@ pub struct ChildSaView<'a> {
     pub state: ChildState,
     /// Tunnel or transport.
     pub mode: Mode,
+    /// How its entries in SPD and SAD are made.
+    pub options: Arc<EntryOptions>,
     /// ESP goes in UDP.
     pub udp_encap: bool,
     /// SPI of packets we receive.
@@ -225,6 +230,7 @@ impl ChildSaView<'_> {
             reqid: self.reqid,
             state: self.state,
             mode: self.mode,
+            options: self.options,
             udp_encap: self.udp_encap,
             spi_in: self.spi_in,
             spi_out: self.spi_out,

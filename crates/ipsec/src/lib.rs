@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod header;
 pub mod identity;
 pub mod names;
+pub mod numbering;
 pub mod packet;
 pub mod policy;
 pub mod proposal;
@@ -18,6 +19,7 @@ pub mod selector;
 pub use entry::{EntryOptions, HwOffload, Mark, PerCpu, SetMark};
 pub use gateway::GatewayId;
 pub use identity::{Identity, MatchQuality};
+pub use numbering::{Choice, IfIds, Numbering, Pair};
 pub use packet::{PacketInfo, parse_packet};
 pub use policy::{
     ChildAction, Childless, CopyDscp, Fragmentation, HeaderRules, RedirectStage, SendCert, Shunt, Unique,

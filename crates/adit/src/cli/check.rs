@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use adit_conf::diag::{Diagnostic, Severity};
 use adit_conf::swanctl::{AuthRound, SwanctlConf};
-use adit_conf::{DefaultPaths, Section, tree, value};
+use adit_conf::{DefaultPaths, Section, StrongswanConf, tree, value};
 
 use super::{Failure, Outcome, show};
 
@@ -26,12 +26,15 @@ pub(super) fn run(dir: Option<PathBuf>, file: Option<PathBuf>, strongswan_conf: 
 /// Everything there is to say about these files, and one line about the whole.
 fn check(paths: &DefaultPaths, strongswan_conf_given: bool) -> (Vec<Diagnostic>, String) {
     let mut all = Vec::new();
+    let mut settings = StrongswanConf::default();
     // charon and aditd run without a strongswan.conf, too.
     if strongswan_conf_given || paths.strongswan_conf.exists() {
         match tree::load(&paths.strongswan_conf) {
             Ok(tree) => {
                 all.extend(tree.diagnostics.clone());
-                all.extend(adit_conf::strongswan::from_tree(&tree.root).1);
+                let (conf, diagnostics) = adit_conf::strongswan::from_tree(&tree.root);
+                all.extend(diagnostics);
+                settings = conf;
             }
             Err(diagnostics) => all.extend(diagnostics),
         }
@@ -42,6 +45,7 @@ fn check(paths: &DefaultPaths, strongswan_conf_given: bool) -> (Vec<Diagnostic>,
             all.extend(tree.diagnostics.clone());
             let (conf, diagnostics) = adit_conf::swanctl::from_tree(&tree.root);
             all.extend(diagnostics);
+            all.extend(adit_conf::dataplane::check(&conf, &tree.root, settings.adit.dataplane));
             files(&conf, &tree.root, &paths.swanctl_dir, &mut all);
             found = format!(
                 "{}, {}, {}; ",

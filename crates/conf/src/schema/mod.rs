@@ -51,7 +51,6 @@ const fn refused(path: &'static str, reason: &'static str, harmless: &'static [&
 
 const NO: &[&str] = &["no", "false", "disabled", "0"];
 const YES: &[&str] = &["yes", "true", "enabled", "1"];
-const ZERO: &[&str] = &["0", "0s", "0x0", "0/0", "0x0/0x0"];
 
 /// The keys that are still possible at some depth, with the rest of their paths.
 #[derive(Clone)]

@@ -69,7 +69,7 @@ pub const STRONGSWAN: &[Key] = &[
     ignored("spi_max", "our SPIs carry the shard"),
     refused("spi_label", "our SPIs carry the shard", &["0", "0x0", "0x0000000000000000"]),
     refused("spi_mask", "our SPIs carry the shard", &["0", "0x0", "0x0000000000000000"]),
-    ignored("reqid_base", "reqids are chosen by the data plane"),
+    served("reqid_base"),
     served("port"),
     served("port_nat_t"),
     // Authentication

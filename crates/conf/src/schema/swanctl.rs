@@ -1,10 +1,9 @@
 //! The keys of swanctl.conf.
 
-use super::{Key, NO, YES, ZERO, ignored, refused, served};
+use super::{Key, NO, YES, ignored, refused, served};
 
 const V1: &str = "it belongs to IKEv1, which is not built (RFC 9395)";
 const TOKEN: &str = "keys and certificates on PKCS#11 tokens are not supported yet";
-const XFRM: &str = "marks and XFRM interfaces need the kernel data plane";
 const RAW_KEYS: &str = "raw public keys are not supported yet";
 const PPK: &str = "post-quantum pre-shared keys (RFC 8784) are not supported yet";
 
@@ -42,8 +41,8 @@ pub const SWANCTL: &[Key] = &[
     served("connections.*.over_time"),
     served("connections.*.rand_time"),
     served("connections.*.pools"),
-    refused("connections.*.if_id_in", XFRM, ZERO),
-    refused("connections.*.if_id_out", XFRM, ZERO),
+    served("connections.*.if_id_in"),
+    served("connections.*.if_id_out"),
     refused("connections.*.mediation", "IKE mediation is not built", NO),
     refused("connections.*.mediated_by", "IKE mediation is not built", &[]),
     refused("connections.*.mediation_peer", "IKE mediation is not built", &[]),
@@ -116,42 +115,30 @@ pub const SWANCTL: &[Key] = &[
     ignored("connections.*.children.*.hostaccess", "it is only a flag for updown scripts"),
     served("connections.*.children.*.mode"),
     served("connections.*.children.*.policies"),
-    refused(
-        "connections.*.children.*.policies_fwd_out",
-        "outbound forward policies need the kernel data plane",
-        NO,
-    ),
+    served("connections.*.children.*.policies_fwd_out"),
     served("connections.*.children.*.dpd_action"),
     refused("connections.*.children.*.ipcomp", "IPComp is not built", NO),
     served("connections.*.children.*.inactivity"),
     served("connections.*.children.*.reqid"),
-    refused("connections.*.children.*.priority", "policies are ordered by the size of their selectors", ZERO),
-    refused("connections.*.children.*.interface", "policies cannot be bound to an interface yet", &[]),
-    refused("connections.*.children.*.mark_in", XFRM, ZERO),
-    refused("connections.*.children.*.mark_out", XFRM, ZERO),
-    refused("connections.*.children.*.mark_in_sa", XFRM, NO),
-    refused("connections.*.children.*.set_mark_in", XFRM, ZERO),
-    refused("connections.*.children.*.set_mark_out", XFRM, ZERO),
-    refused("connections.*.children.*.if_id_in", XFRM, ZERO),
-    refused("connections.*.children.*.if_id_out", XFRM, ZERO),
+    served("connections.*.children.*.priority"),
+    served("connections.*.children.*.interface"),
+    served("connections.*.children.*.mark_in"),
+    served("connections.*.children.*.mark_out"),
+    served("connections.*.children.*.mark_in_sa"),
+    served("connections.*.children.*.set_mark_in"),
+    served("connections.*.children.*.set_mark_out"),
+    served("connections.*.children.*.if_id_in"),
+    served("connections.*.children.*.if_id_out"),
     refused("connections.*.children.*.label", "security labels are not supported", &[]),
     refused("connections.*.children.*.label_mode", "security labels are not supported", &["system"]),
     served("connections.*.children.*.tfc_padding"),
     served("connections.*.children.*.replay_window"),
-    refused("connections.*.children.*.per_cpu_sas", "SAs per CPU (RFC 9611) are not supported yet", NO),
-    refused(
-        "connections.*.children.*.hw_offload",
-        "the userspace data plane cannot offload to hardware",
-        &["no", "auto", "0", "false", "disabled"],
-    ),
+    served("connections.*.children.*.per_cpu_sas"),
+    served("connections.*.children.*.hw_offload"),
     served("connections.*.children.*.copy_df"),
     served("connections.*.children.*.copy_ecn"),
     served("connections.*.children.*.copy_dscp"),
-    refused(
-        "connections.*.children.*.icmp",
-        "ICMP errors from inside the network are matched like any other packet",
-        NO,
-    ),
+    served("connections.*.children.*.icmp"),
     served("connections.*.children.*.start_action"),
     served("connections.*.children.*.close_action"),
     // secrets

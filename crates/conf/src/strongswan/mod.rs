@@ -184,6 +184,7 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
         block_threshold: number(&mut f, "block_threshold", d.block_threshold),
         init_limit_half_open: number(&mut f, "init_limit_half_open", d.init_limit_half_open),
         ikesa_limit: number(&mut f, "ikesa_limit", d.ikesa_limit),
+        reqid_base: number(&mut f, "reqid_base", d.reqid_base),
         max_packet: number(&mut f, "max_packet", d.max_packet),
         initiator_only: f.bool("initiator_only", d.initiator_only),
         fragment_size: number(&mut f, "fragment_size_v4", fragment_size),
@@ -373,12 +374,7 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             default.dataplane,
         ),
         tun: fields
-            .parsed("tun", "the name of a network device, at most 15 bytes", |text| {
-                let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
-                (fits
-                    && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':'))
-                .then(|| text.to_owned())
-            })
+            .parsed("tun", "the name of a network device, at most 15 bytes", value::interface)
             .unwrap_or(default.tun),
         mtu: fields
             .parsed("mtu", "0 (computed) or a number of bytes from 576 to 65535", |text| {

@@ -41,6 +41,8 @@ pub struct StrongswanConf {
     pub init_limit_half_open: u32,
     /// IKE_SAs from which every initiation is refused; 0 = none.
     pub ikesa_limit: u32,
+    /// The first reqid that is chosen.
+    pub reqid_base: u32,
     /// Largest IKE message accepted, bytes.
     pub max_packet: u32,
     /// Refuse to be responder.
@@ -134,6 +136,7 @@ impl Default for StrongswanConf {
             block_threshold: 5,
             init_limit_half_open: 0,
             ikesa_limit: 0,
+            reqid_base: 1,
             max_packet: 10_000,
             initiator_only: false,
             fragment_size: 1280,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use adit_ipsec::{CopyDscp, EntryOptions, HeaderRules, Mode, Protocol, SelectorSpec, Shunt};
+use adit_ipsec::{CopyDscp, HeaderRules, Mode, Protocol, SelectorSpec, Shunt};
 
 use super::connection::proposals;
+use super::entries;
 use super::fields::{Fields, shown};
 use super::types::{Action, Child};
 use crate::diag::Diagnostic;
@@ -15,6 +16,10 @@ const DEFAULT_REKEY: Duration = Duration::from_secs(3600);
 pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnostic>) -> Child {
     let mut fields = Fields::new(section, diagnostics);
     let (mode, shunt) = mode(&mut fields);
+    let (options, numbering) = entries::read(&mut fields);
+    if shunt.is_some() {
+        entries::without_sas(&mut fields, numbering);
+    }
     let rekey = fields.time_opt("rekey_time").map(|time| time.as_secs());
     let life = fields.time_opt("life_time").map(|time| time.as_secs());
     let rand = fields.time_opt("rand_time").map(|time| time.as_secs());
@@ -54,7 +59,8 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
         replay_window: fields.number("replay_window", "a number of packets, 0 for none"),
         inactivity: fields.time("inactivity", Duration::ZERO),
         reqid: fields.number("reqid", "a number").unwrap_or(0),
-        options: EntryOptions { policies: fields.bool("policies", true), ..EntryOptions::default() },
+        options,
+        numbering,
         updown: None,
     }
 }

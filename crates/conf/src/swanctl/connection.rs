@@ -7,7 +7,7 @@ use adit_ipsec::{Proposal, Protocol};
 
 use super::fields::{Fields, shown};
 use super::types::{Childless, Connection, Fragmentation, SendCert, Unique};
-use super::{auth, child};
+use super::{auth, child, entries};
 use crate::diag::Diagnostic;
 use crate::tree::Section;
 use crate::value;
@@ -85,6 +85,7 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
         over_time: times.over,
         rand_time: times.rand,
         dscp: 0,
+        if_ids: entries::if_ids(&mut fields),
         local,
         remote,
         children,

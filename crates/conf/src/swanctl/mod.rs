@@ -7,6 +7,7 @@ mod auth;
 mod child;
 mod connection;
 mod credentials;
+mod entries;
 pub(crate) mod fields;
 mod pool;
 mod types;

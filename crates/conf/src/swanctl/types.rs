@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use adit_ipsec::{EntryOptions, HeaderRules, Identity, Mode, Proposal, SelectorSpec, Shunt};
+use adit_ipsec::{
+    EntryOptions, HeaderRules, Identity, IfIds, Mode, Numbering, Proposal, SelectorSpec, Shunt,
+};
 
 pub use adit_ipsec::{ChildAction as Action, Childless, Fragmentation, SendCert, Unique};
 use zeroize::Zeroizing;
@@ -94,6 +96,8 @@ pub struct Connection {
     pub rand_time: Duration,
     /// DSCP of our IKE packets (always 0 until it is served).
     pub dscp: u8,
+    /// `if_id_in` and `if_id_out`: the XFRM interfaces of children that name none themselves.
+    pub if_ids: IfIds,
     /// How we authenticate, in order of rounds.
     pub local: Vec<AuthRound>,
     /// How the peer authenticates, in order of rounds.
@@ -239,6 +243,8 @@ pub struct Child {
     pub reqid: u32,
     /// How its policies and SAs are made.
     pub options: EntryOptions,
+    /// Which numbers in there are `%unique` or `%unique-dir`.
+    pub numbering: Numbering,
     /// Command run on up and down. Refused until it is served, so always `None`.
     pub updown: Option<String>,
 }

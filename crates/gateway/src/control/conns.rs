@@ -164,6 +164,8 @@ fn child_fields(child: &Child) -> Message {
         .text("close_action", child.close_action)
         .list("local-ts", child.local_ts.iter().map(ToString::to_string))
         .list("remote-ts", child.remote_ts.iter().map(ToString::to_string))
+        .opt("interface", child.options.interface.as_deref())
+        .opt("priority", Some(child.options.priority).filter(|p| *p != 0))
 }
 
 #[cfg(test)]

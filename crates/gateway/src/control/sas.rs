@@ -1,5 +1,6 @@
 //! `list-sas` and `list-policies`: what is up, field for field in the order that clients know.
 
+use adit_ipsec::{Mark, Pair};
 use adit_vici::{EventSink, Message};
 
 use super::{Algorithm, ChildSaSnapshot, Daemon, IkeSaSnapshot, SaFilter, each_sa};
@@ -78,6 +79,7 @@ pub(super) fn ike_fields(sa: &IkeSaSnapshot) -> Message {
         .flag("nat-remote", sa.nat_remote)
         .flag("nat-fake", sa.nat_fake)
         .flag("nat-any", sa.nat_local || sa.nat_remote || sa.nat_fake);
+    push_if_ids(&mut m, sa.if_ids);
     push_algorithm(&mut m, "encr", sa.encryption.as_ref());
     push_algorithm(&mut m, "integ", sa.integrity.as_ref());
     let mut m = m.opt("prf-alg", sa.prf.as_ref()).opt("dh-group", sa.ke.as_ref());
@@ -109,6 +111,10 @@ pub(super) fn child_fields(child: &ChildSaSnapshot) -> Message {
             .flag("encap", child.encap)
             .text("spi-in", format_args!("{:08x}", child.spi_in))
             .text("spi-out", format_args!("{:08x}", child.spi_out));
+        push_mark(&mut m, "in", child.mark_in);
+        push_mark(&mut m, "out", child.mark_out);
+        push_if_ids(&mut m, child.if_ids);
+        m = m.flag("per-cpu-sas", child.per_cpu);
         push_algorithm(&mut m, "encr", child.encryption.as_ref());
         push_algorithm(&mut m, "integ", child.integrity.as_ref());
         m = m
@@ -125,6 +131,24 @@ pub(super) fn child_fields(child: &ChildSaSnapshot) -> Message {
             .text("install-time", child.installed);
     }
     m.list("local-ts", &child.local_ts).list("remote-ts", &child.remote_ts)
+}
+
+fn push_mark(m: &mut Message, direction: &str, mark: Mark) {
+    if mark.is_none() {
+        return;
+    }
+    m.push_text(&format!("mark-{direction}"), format_args!("{:08x}", mark.value));
+    if mark.mask != u32::MAX {
+        m.push_text(&format!("mark-mask-{direction}"), format_args!("{:08x}", mark.mask));
+    }
+}
+
+fn push_if_ids(m: &mut Message, ids: Pair) {
+    for (key, id) in [("if-id-in", ids.inbound), ("if-id-out", ids.outbound)] {
+        if id != 0 {
+            m.push_text(key, format_args!("{id:08x}"));
+        }
+    }
 }
 
 fn push_algorithm(m: &mut Message, prefix: &str, algorithm: Option<&Algorithm>) {
@@ -179,6 +203,21 @@ mod tests {
             [ask("child", "net-1"), ask("child", "x"), ask("child-id", "12"), ask("child-id", "7")],
             [1, 0, 1, 0]
         );
+    }
+
+    #[test]
+    fn marks_and_interface_ids_are_shown_where_there_are_some() {
+        let mut sa = Fake::sa();
+        sa.if_ids = Pair { inbound: 0, outbound: 0x2a };
+        let child = &mut sa.children[0];
+        child.mark_in = Mark { value: 7, mask: u32::MAX };
+        child.mark_out = Mark { value: 0x142, mask: 0xfff };
+        (child.if_ids, child.per_cpu) = (Pair::both(0x2b), true);
+        let text = child_fields(child).to_string();
+        let marks = "spi-out=0f77e2c4 mark-in=00000007 mark-out=00000142 mark-mask-out=00000fff if-id-in=0000002b \
+                     if-id-out=0000002b per-cpu-sas=yes encr-alg=AES_GCM_16";
+        assert!(text.contains(marks), "{text}");
+        assert!(ike_fields(&sa).to_string().contains("nat-any=yes if-id-out=0000002a encr-alg="));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_ipsec::Identity;
+use adit_ipsec::{Identity, Mark, Pair};
 use adit_pki::Certificate;
 use zeroize::Zeroizing;
 
@@ -48,6 +48,8 @@ pub struct IkeSaSnapshot {
     pub nat_remote: bool,
     /// We pretend to be, to get UDP encapsulation.
     pub nat_fake: bool,
+    /// XFRM interfaces of its children; 0 = not shown.
+    pub if_ids: Pair,
     /// Encryption; `None` before a proposal was chosen (as with those below).
     pub encryption: Option<Algorithm>,
     /// Integrity, unless the cipher brings it.
@@ -95,6 +97,14 @@ pub struct ChildSaSnapshot {
     pub spi_in: u32,
     /// Outbound SPI.
     pub spi_out: u32,
+    /// Mark of what comes in.
+    pub mark_in: Mark,
+    /// Mark of what goes out.
+    pub mark_out: Mark,
+    /// XFRM interfaces; 0 = not shown.
+    pub if_ids: Pair,
+    /// SAs of one CPU each.
+    pub per_cpu: bool,
     /// Encryption.
     pub encryption: Option<Algorithm>,
     /// Integrity, unless the cipher brings it.

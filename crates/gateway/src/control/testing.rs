@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adit_conf::swanctl::{self, Connection, Pool};
+use adit_ipsec::{Mark, Pair};
 use adit_pki::Certificate;
 use adit_vici::{EventSink, Message, SinkClosed};
 
@@ -62,6 +63,7 @@ impl Fake {
             nat_local: false,
             nat_remote: true,
             nat_fake: false,
+            if_ids: Pair::default(),
             encryption: gcm(),
             integrity: None,
             prf: Some("PRF_HMAC_SHA2_384".into()),
@@ -83,6 +85,10 @@ impl Fake {
                 encap: true,
                 spi_in: 0xc3a9_120f,
                 spi_out: 0x0f77_e2c4,
+                mark_in: Mark::NONE,
+                mark_out: Mark::NONE,
+                if_ids: Pair::default(),
+                per_cpu: false,
                 encryption: gcm(),
                 integrity: None,
                 ke: None,

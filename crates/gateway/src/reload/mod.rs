@@ -8,6 +8,7 @@ mod connection;
 mod files;
 mod leaving;
 mod plan;
+mod served;
 mod settings;
 mod steps;
 #[cfg(test)]
@@ -33,7 +34,8 @@ pub(crate) use wanted::{Reading, Wanted, pool_spec, read};
 
 impl Driver {
     /// The first reading: what can be used is used, since nothing runs yet that could be harmed.
-    pub(crate) fn load(&mut self, reading: Reading) {
+    pub(crate) fn load(&mut self, mut reading: Reading) {
+        self.leave_out_unserved(&mut reading);
         self.remark(&reading.remarks);
         let unresolved = reading.unresolved.iter().map(ToString::to_string);
         for problem in reading.errors.iter().cloned().chain(unresolved) {
@@ -54,7 +56,8 @@ impl Driver {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub(crate) fn reload(&mut self, reading: Reading) -> Result<ReloadPlan, Vec<String>> {
+    pub(crate) fn reload(&mut self, mut reading: Reading) -> Result<ReloadPlan, Vec<String>> {
+        self.leave_out_unserved(&mut reading);
         self.remark(&reading.remarks);
         let problems = self.problems(&reading);
         if !problems.is_empty() {
@@ -194,6 +197,7 @@ impl Driver {
     ) -> Result<(), String> {
         let dir = &self.store.environment().swanctl_dir;
         let new = Arc::new(map::connection(&connection, dir, self.store.replay_window)?);
+        self.is_served(&connection, &new)?;
         let old = self.store.ike(&new.name).map(Arc::clone);
         if old.as_ref() == Some(&new) {
             self.store.put(Arc::new(connection), new, Source::Vici);

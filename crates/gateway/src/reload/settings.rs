@@ -34,6 +34,7 @@ macro_rules! at_start {
 at_start! {
     "charon.port" = port;
     "charon.port_nat_t" = port_nat_t;
+    "charon.reqid_base" = reqid_base;
     "charon.install_routes" = install_routes;
     "charon.routing_table" = routing_table;
     "charon.routing_table_prio" = routing_table_prio;

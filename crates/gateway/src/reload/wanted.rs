@@ -65,7 +65,7 @@ pub(crate) fn read(environment: &Environment) -> Reading {
     let mut reading = Reading::default();
     let (settings, diagnostics) = environment.settings();
     reading.sort(diagnostics);
-    let (conf, diagnostics) = environment.connections();
+    let (conf, diagnostics) = environment.connections(&settings);
     reading.sort(diagnostics);
     let dir = &environment.swanctl_dir;
     let (credentials, problems) = CredentialSet::from_files(dir, &conf.secrets);

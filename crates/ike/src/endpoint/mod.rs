@@ -11,10 +11,10 @@ pub(crate) mod retry;
 use std::sync::Arc;
 
 use adit_crypto::Random;
-use adit_ipsec::Selector;
+use adit_ipsec::{EntryOptions, Pair, Selector};
 
 use crate::action::{Action, ActionId, Command, Completion, Path, Transmit};
-use crate::config::Config;
+use crate::config::{ChildConfig, Config, Connection};
 use crate::core::Core;
 pub use crate::endpoint::retry::RetryView;
 use crate::event::Event;
@@ -262,19 +262,29 @@ impl Endpoint {
         self.core.retries.cancel(conn, child)
     }
 
-    /// A trap is there for a child: a CHILD_SA with the trap's selectors will have its reqid, which is `fixed` unless
-    /// that is 0.
+    /// A trap is to be there for a child: its reqid, and its options with the numbers that are its own. A CHILD_SA with
+    /// the trap's selectors will have both, one that the trap brings up the numbers in any case.
     pub fn trap_added(
         &mut self,
-        conn: &Arc<str>,
-        child: &Arc<str>,
-        fixed: u32,
+        conn: &Connection,
+        child: &ChildConfig,
         local_ts: &[Selector],
         remote_ts: &[Selector],
-    ) -> u32 {
-        let reqid = if fixed == 0 { self.core.next_reqid() } else { fixed };
-        self.core.traps.set((conn, child), reqid, (local_ts, remote_ts));
-        reqid
+    ) -> (u32, Arc<EntryOptions>) {
+        let core = &mut self.core;
+        let reqid = if child.reqid == 0 { core.next_reqid() } else { child.reqid };
+        let options = if child.numbering.is_given() {
+            Arc::clone(&child.options)
+        } else {
+            // There is no IKE_SA yet whose ids it could have.
+            let ike = Pair::draw(conn.if_ids.choice_in, conn.if_ids.choice_out, Pair::default(), || {
+                core.next_if_id()
+            });
+            core.draw_options(child, conn.if_ids.of(ike))
+        };
+        let names = (&conn.name, &child.name);
+        core.traps.set(names, reqid, Arc::clone(&options), (local_ts, remote_ts));
+        (reqid, options)
     }
 
     /// The trap of a child is gone.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use adit_ipsec::{Mode, Selector, SelectorSpec};
+use adit_ipsec::{EntryOptions, Mode, Selector, SelectorSpec};
 
 use crate::action::Action;
 use crate::config::ChildConfig;
@@ -19,6 +19,8 @@ use crate::view::ChildState;
 pub(crate) struct Child {
     pub id: u32,
     pub config: Arc<ChildConfig>,
+    /// The configuration's, with the numbers that are this CHILD_SA's own.
+    pub options: Arc<EntryOptions>,
     pub reqid: u32,
     pub state: ChildState,
     pub spi_in: u32,

@@ -98,6 +98,7 @@ impl IkeSa {
             .or_else(|| (new.config.reqid != 0).then_some(new.config.reqid))
             .or_else(|| core.traps.reqid(&self.conn.name, &new.config.name, &new.local_ts, &new.remote_ts))
             .unwrap_or_else(|| core.next_reqid());
+        let options = self.child_options(core, &new);
         // RFC 7296 §2.8: the responder of a rekeying does not send on the new SA before it knows that the initiator
         // has it.
         let outbound_ready = (new.asked || new.replaces.is_none()) && !new.redundant;
@@ -124,7 +125,7 @@ impl IkeSa {
             tfc_padding: if new.tfc && new.mode == Mode::Tunnel { new.config.tfc_padding } else { 0 },
             virtual_ips: self.local_vips.clone(),
             limits: limits(&new.config, new.spi_in),
-            options: Arc::clone(&new.config.options),
+            options: Arc::clone(&options),
             outbound_ready,
             replaces: new.replaces,
         };
@@ -149,6 +150,7 @@ impl IkeSa {
         self.children.push(Child {
             id,
             config: new.config,
+            options,
             reqid,
             state: ChildState::Installing,
             spi_in: new.spi_in,

@@ -14,6 +14,7 @@ impl IkeSa {
         self.leave_half_open(core, true);
         self.established_at = Some(core.now);
         log!(core, Ike, 0, self, "IKE_SA {} established between {}", self.label(), self.between());
+        self.draw_if_ids(core);
         self.set_auth_lifetimes(core);
         self.set_lifetimes(core);
         self.start_idle_timers(core);

@@ -295,6 +295,7 @@ impl IkeSa {
         new.queue.retain(|task| !matches!(task, Task::RekeyIke { .. }));
         self.bequeath_mobike(&mut new);
         new.retry_at = self.retry_at.take();
+        new.drawn_if_ids = self.drawn_if_ids;
         new.local_vips = std::mem::take(&mut self.local_vips);
         new.local_dns = std::mem::take(&mut self.local_dns);
         new.vips_of = self.vips_of;

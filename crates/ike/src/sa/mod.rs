@@ -24,6 +24,7 @@ pub(crate) mod init_r;
 mod message;
 mod mobike;
 mod nat;
+mod numbers;
 mod prepare;
 mod proposals;
 pub(crate) mod quick_crash;
@@ -46,7 +47,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_crypto::{Cipher, Prf, Secret};
-use adit_ipsec::{GatewayId, Identity, PacketInfo, Transform};
+use adit_ipsec::{GatewayId, Identity, PacketInfo, Pair, Transform};
 
 use crate::action::Path;
 use crate::config::{ChildConfig, Connection};
@@ -257,6 +258,8 @@ pub(crate) struct IkeSa {
     pub passive: Option<Box<Passive>>,
     pub queue: VecDeque<Task>,
     pub children: Vec<Child>,
+    /// Interface ids that are its own; 0 where they are not, or not yet.
+    pub drawn_if_ids: Pair,
     /// Virtual addresses we were given, their DNS servers, and the IKE_SA that installed them.
     pub local_vips: Vec<IpAddr>,
     pub local_dns: Vec<IpAddr>,
@@ -353,6 +356,7 @@ impl IkeSa {
             passive: None,
             queue: VecDeque::new(),
             children: Vec::new(),
+            drawn_if_ids: Pair::default(),
             local_vips: Vec::new(),
             local_dns: Vec::new(),
             vips_of: id,

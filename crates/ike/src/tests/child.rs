@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_ipsec::{PacketInfo, Proposal, Protocol};
+use adit_ipsec::{
+    Choice, EntryOptions, IfIds, Mark, Numbering, PacketInfo, Pair as Numbers, Proposal, Protocol,
+};
 
 use super::pair::*;
 use crate::*;
@@ -101,6 +103,94 @@ fn selectors_are_narrowed() {
     assert_eq!(shown, ["10.2.0.0/24", "10.2.9.0/24"]);
 }
 
+/// A child whose marks are one number of its own, and whose interface ids are its IKE_SA's.
+fn numbered() -> Setup {
+    let mut setup = Setup::psk();
+    setup.client_conn().if_ids =
+        IfIds { choice_in: Choice::UniqueDir, choice_out: Choice::UniqueDir, ..IfIds::default() };
+    let marked = |value| Mark { value, mask: u32::MAX };
+    let child = setup.client_child();
+    child.options = Arc::new(EntryOptions {
+        mark_in: marked(0),
+        mark_out: marked(0),
+        priority: 7,
+        ..EntryOptions::default()
+    });
+    child.numbering = Numbering {
+        mark_in: Choice::Unique,
+        mark_out: Choice::Unique,
+        if_id_in: Choice::OfIkeSa,
+        if_id_out: Choice::OfIkeSa,
+    };
+    setup
+}
+
+#[test]
+fn numbers_of_its_own_stay_over_rekeyings() {
+    let mut pair = numbered().pair();
+    pair.up();
+    let first = pair.assert_up().0.clone();
+    let (marks, if_ids) = first.options.numbers();
+    assert_eq!((marks.inbound, if_ids), (marks.outbound, Numbers { inbound: 1, outbound: 2 }));
+    assert_eq!((marks.inbound, first.options.priority), (1, 7));
+    let view = pair.client.endpoint.ike_sas().next().unwrap();
+    assert_eq!((view.if_ids, view.children[0].options.numbers()), (if_ids, (marks, if_ids)));
+    let ike = view.id;
+    pair.client_command(Command::RekeyChild { id: first.id });
+    pair.pass(Duration::from_secs(10));
+    let second = pair.assert_up().0.clone();
+    assert_ne!(second.id, first.id);
+    assert_eq!(second.options, first.options);
+    pair.client_command(Command::RekeyIke { id: ike });
+    pair.pass(Duration::from_secs(10));
+    let view = pair.client.endpoint.ike_sas().next().unwrap();
+    assert_ne!(view.id, ike);
+    assert_eq!(view.if_ids, if_ids);
+    // Another CHILD_SA has another mark, and the same interface.
+    pair.client_command(Command::TerminateChild { id: second.id, tag: 0 });
+    pair.client_command(Command::Initiate {
+        conn: Some("home".into()),
+        child: Some("net".into()),
+        tag: 0,
+        trigger: None,
+    });
+    let third = pair.assert_up().0.clone();
+    assert_eq!(third.options.numbers(), (Numbers::both(2), if_ids));
+}
+
+#[test]
+fn where_nothing_is_unique_the_configuration_is_shared() {
+    let mut setup = Setup::psk();
+    let options = Arc::new(EntryOptions { if_id_in: 5, ..EntryOptions::default() });
+    setup.client_child().options = Arc::clone(&options);
+    let mut pair = setup.pair();
+    pair.up();
+    assert!(Arc::ptr_eq(&pair.assert_up().0.options, &options));
+}
+
+#[test]
+fn a_child_has_the_numbers_of_its_trap_even_if_it_is_narrower() {
+    let mut setup = numbered();
+    setup.server_child().local_ts = ts(&["10.2.0.0/24"]);
+    let conn = Arc::clone(&setup.client.connections[0]);
+    let mut pair = setup.pair();
+    let fixed = |text: &str| ts(&[text]).iter().flat_map(|spec| spec.resolve(&[])).collect::<Vec<_>>();
+    let (local, remote) = (fixed("10.1.0.0/16"), fixed("10.2.0.0/16"));
+    let (_, options) = pair.client.endpoint.trap_added(&conn, &conn.children[0], &local, &remote);
+    assert_eq!(options.numbers(), (Numbers::both(1), Numbers { inbound: 1, outbound: 2 }));
+    pair.up();
+    assert_eq!(pair.assert_up().0.options, options);
+}
+
+#[test]
+fn reqids_begin_where_they_are_told() {
+    let mut setup = Setup::psk();
+    setup.client_settings.reqid_base = 1000;
+    let mut pair = setup.pair();
+    pair.up();
+    assert_eq!(pair.assert_up().0.reqid, 1000);
+}
+
 #[test]
 fn a_child_has_the_reqid_of_its_trap_unless_it_is_narrower() {
     let trapped = |narrow: bool| {
@@ -109,10 +199,11 @@ fn a_child_has_the_reqid_of_its_trap_unless_it_is_narrower() {
             setup.server_child().local_ts = ts(&["10.2.0.0/24"]);
         }
         let mut pair = setup.pair();
-        let (conn, child) = (Arc::from("home"), Arc::from("net"));
+        let conn = Connection { name: "home".into(), ..Connection::default() };
+        let child = ChildConfig { name: "net".into(), ..ChildConfig::default() };
         let fixed = |text: &str| ts(&[text]).iter().flat_map(|spec| spec.resolve(&[])).collect::<Vec<_>>();
         let (local, remote) = (fixed("10.1.0.0/16"), fixed("10.2.0.0/16"));
-        let reqid = pair.client.endpoint.trap_added(&conn, &child, 0, &local, &remote);
+        let (reqid, _) = pair.client.endpoint.trap_added(&conn, &child, &local, &remote);
         pair.up();
         let before = pair.assert_up().0.reqid;
         let id = pair.assert_up().0.id;
@@ -173,19 +264,19 @@ fn close_action_brings_it_up_again() {
 #[test]
 fn an_idle_child_is_closed() {
     let mut setup = Setup::psk();
-    setup.client_child().inactivity = std::time::Duration::from_secs(60);
+    setup.client_child().inactivity = Duration::from_secs(60);
     let mut pair = setup.pair();
     pair.up();
     let idle = |secs| adit_ipsec::Usage {
-        idle_in: Some(std::time::Duration::from_secs(secs)),
-        idle_out: Some(std::time::Duration::from_secs(secs)),
+        idle_in: Some(Duration::from_secs(secs)),
+        idle_out: Some(Duration::from_secs(secs)),
         ..adit_ipsec::Usage::default()
     };
     pair.client.usage = Some(idle(10));
-    pair.pass(std::time::Duration::from_secs(100));
+    pair.pass(Duration::from_secs(100));
     pair.assert_up();
     pair.client.usage = Some(idle(70));
-    pair.pass(std::time::Duration::from_secs(60));
+    pair.pass(Duration::from_secs(60));
     assert!(pair.client.installed.is_empty());
     assert!(pair.client.logged("deleting CHILD_SA after 60 seconds of inactivity"));
 }
