@@ -9,6 +9,7 @@ mod lookup;
 mod routes;
 mod rules;
 mod watch;
+mod xfrm_links;
 
 use std::io;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ pub use links::Address;
 pub use routes::{ADIT_PROTOCOL, Route, RouteKind, STATIC, Way};
 pub use rules::{Fwmark, Rule};
 pub use watch::{Own, Watch};
+pub use xfrm_links::XfrmLink;
 
 use crate::sys::{bound_receive, tried};
 

@@ -146,7 +146,8 @@ const fn cause_of(errno: i32, about: About) -> Cause {
         // Crypto API: nothing by this name, and no module to load for it.
         (libc::ENOENT | libc::ENOSYS, About::NewSa) => Cause::NoAlgorithm,
         (libc::EPROTONOSUPPORT, _) => Cause::NoEsp,
-        (libc::ESRCH | libc::ENOENT, _) => Cause::Gone,
+        // ENODATA: nothing to migrate.
+        (libc::ESRCH | libc::ENOENT | libc::ENODATA, _) => Cause::Gone,
         (libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOPROTOOPT, _) => Cause::Unsupported,
         (libc::EINVAL | libc::ERANGE, _) => Cause::Invalid,
         (libc::EPERM | libc::EACCES, _) => Cause::NotPermitted,

@@ -5,7 +5,8 @@ use super::bytes::{Reader, Writer};
 /// `XFRM_INF`.
 const INFINITE: u64 = u64::MAX;
 
-/// A soft limit asks for a successor, a hard one ends the SA; `None` = no limit.
+/// A soft limit asks for a successor, a hard one ends the SA; `None` = no limit. For octets and packets it is the packet
+/// behind the limit that makes the kernel see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limit {
     /// When an EXPIRE event asks for a successor.

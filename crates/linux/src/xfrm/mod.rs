@@ -23,6 +23,8 @@ mod request;
 mod sa;
 mod selector;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
@@ -177,7 +179,7 @@ impl Xfrm {
     /// Reserves an SPI and returns it.
     ///
     /// # Errors
-    /// [`Cause::Gone`] when none is left in the range.
+    /// [`Cause::Gone`] when the kernel found none in the range; it draws at random, as often as there are numbers.
     pub fn reserve_spi(&mut self, wanted: Reservation) -> Result<u32, Error> {
         self.sa_of(Request::ReserveSpi(wanted)).map(|state| state.sa.spi)
     }

@@ -65,7 +65,8 @@ impl Replay {
                 for word in seen {
                     w.u32(*word);
                 }
-                w.zeros((words - seen.len()) * 4);
+                // The bitmap of a new SA may be left out.
+                w.zeros(if seen.is_empty() { 0 } else { (words - seen.len()) * 4 });
             });
         } else if self.position != Position::default() {
             w.attribute(number::REPLAY_VAL, |w| {
