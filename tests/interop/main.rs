@@ -36,6 +36,7 @@ mod algorithms;
 mod carry;
 mod extensions;
 mod failures;
+mod firewall;
 mod flood;
 mod judge;
 mod libreswan;

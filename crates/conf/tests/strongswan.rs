@@ -202,3 +202,33 @@ fn redirects() {
         assert!(told.iter().any(|line| line.contains(part)), "{text}: {told:?}");
     }
 }
+
+#[test]
+fn firewall() {
+    use adit_conf::strongswan::{DropinConf, FirewallMode};
+    assert_eq!(read("").0.adit.firewall, FirewallMode::Off);
+    let (conf, diagnostics) = read(
+        "adit {\n firewall = dropin\n dropin {\n  file = /etc/nft.d/vpn.conf\n  forward = ip gw fwd\n  postrouting = none\n\
+         \n  services = 8888, 9100-9110\n }\n}",
+    );
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    assert_eq!(conf.adit.firewall, FirewallMode::Dropin);
+    let dropin = conf.adit.dropin;
+    assert_eq!(dropin.file.to_str(), Some("/etc/nft.d/vpn.conf"));
+    assert_eq!(dropin.input, DropinConf::default().input);
+    assert_eq!(
+        dropin.forward.map(|c| format!("{:?} {} {}", c.family, c.table, c.chain)).unwrap(),
+        "Ip gw fwd"
+    );
+    assert_eq!(dropin.postrouting, None);
+    assert_eq!(dropin.services, [(8888, 8888), (9100, 9110)]);
+    for (text, sentence) in [
+        ("adit { firewall = on }", "`on` is no value for `firewall`: expected off, table or dropin"),
+        ("adit { dropin { file = etc } }", "`etc` is no value for `file`: expected an absolute path"),
+        ("adit { dropin { input = input } }", "expected a chain such as `inet filter forward`"),
+        ("adit { dropin { services = ssh } }", "`ssh` is no service"),
+        ("adit { dropin { service = 1 } }", "did you mean `services`?"),
+    ] {
+        assert!(lines(text).iter().any(|line| line.contains(sentence)), "{text}: {:?}", lines(text));
+    }
+}

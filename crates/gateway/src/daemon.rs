@@ -18,6 +18,7 @@ use crate::control::{
 use crate::creds::{self, SharedKind};
 use crate::driver::{Clock, Driver};
 use crate::failures::Failure;
+use crate::firewall::{Asker, FirewallSnapshot};
 use crate::log::{Line, Logger};
 use crate::mailbox::Mailbox;
 use crate::reload::{Files, pool_spec};
@@ -59,6 +60,7 @@ pub(crate) struct Handle {
     logger: Arc<Logger>,
     clock: Clock,
     files: Arc<Files>,
+    firewall: Option<Asker>,
 }
 
 /// What a client that waits is told.
@@ -69,8 +71,14 @@ enum Progress {
 
 impl Handle {
     /// A handle on the daemon behind `mailbox`.
-    pub(crate) fn new(mailbox: Mailbox, logger: Arc<Logger>, clock: Clock, files: Arc<Files>) -> Self {
-        Self { mailbox, logger, clock, files }
+    pub(crate) fn new(
+        mailbox: Mailbox,
+        logger: Arc<Logger>,
+        clock: Clock,
+        files: Arc<Files>,
+        firewall: Option<Asker>,
+    ) -> Self {
+        Self { mailbox, logger, clock, files, firewall }
     }
 
     fn call<T: Send + 'static>(
@@ -225,6 +233,14 @@ impl Daemon for Handle {
         }
         self.ask(|d| d.counters.reset());
         true
+    }
+
+    fn firewall(&self) -> Option<FirewallSnapshot> {
+        self.firewall.as_ref()?.snapshot()
+    }
+
+    fn firewall_file(&self) -> String {
+        self.ask(|d| d.dropin())
     }
 
     fn reload_settings(&self) -> Result<(), String> {
@@ -529,7 +545,10 @@ impl Daemon for Handle {
 
     fn load_pool(&self, pool: Pool) -> Result<(), String> {
         let spec = pool_spec(&pool).ok_or_else(|| format!("missing addrs for pool '{}'", pool.name))?;
-        self.call(move |d| d.pools.insert(spec, Source::Vici))
+        self.call(move |d| {
+            d.pools.insert(spec, Source::Vici);
+            d.tell_firewall();
+        })
     }
 
     fn unload_pool(&self, name: &str) -> Result<(), String> {
@@ -537,6 +556,7 @@ impl Daemon for Handle {
         self.call(move |d| {
             d.pools.unload(&name)?;
             d.hold_leaving();
+            d.tell_firewall();
             Ok(())
         })?
     }

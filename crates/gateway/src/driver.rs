@@ -19,6 +19,7 @@ use adit_linux::route::Netlink;
 use crate::control::Events;
 use crate::counters::Counters;
 use crate::failures::{Failure, Failures};
+use crate::firewall::Firewall;
 use crate::keylog::KeyLog;
 use crate::log::{Line, Logger};
 use crate::mailbox::{Mail, Mailbox};
@@ -84,6 +85,7 @@ pub(crate) struct Driver {
     pub(crate) keylog: Option<KeyLog>,
     pub(crate) traps: Traps,
     pub(crate) shunts: Shunts,
+    pub(crate) firewall: Option<Firewall>,
     pub(crate) attributes: Vec<(u16, Vec<u8>)>,
     /// What strongswan.conf says, but for what was decided at the start.
     pub(crate) settings: StrongswanConf,
@@ -120,6 +122,7 @@ pub(crate) struct Parts {
     pub(crate) mailbox: Mailbox,
     pub(crate) roam: Roam,
     pub(crate) table: u32,
+    pub(crate) firewall: Option<Firewall>,
 }
 
 impl Driver {
@@ -142,6 +145,7 @@ impl Driver {
             keylog: parts.keylog,
             traps: Traps::default(),
             shunts: Shunts::default(),
+            firewall: parts.firewall,
             attributes: parts.settings.attributes.clone(),
             settings: parts.settings,
             unresolved: BTreeSet::new(),
@@ -439,6 +443,9 @@ impl Driver {
     fn leave(&mut self) {
         self.pump();
         self.dataplane.shutdown();
+        if let Some(firewall) = self.firewall.take() {
+            firewall.stop();
+        }
         if let Some(resolv) = &mut self.resolv
             && let Err(error) = resolv.clear()
         {

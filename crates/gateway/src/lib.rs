@@ -15,6 +15,7 @@ mod daemon;
 mod driver;
 pub mod environment;
 mod failures;
+pub mod firewall;
 mod key_export;
 mod keylog;
 mod log;

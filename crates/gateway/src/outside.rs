@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use adit_ike::{Action, ActionId, Completion, Group};
+use adit_ipsec::ChildSa;
 
 use crate::driver::Driver;
 
@@ -21,9 +22,7 @@ impl Driver {
                 self.pools.release(&addresses, &identity);
                 None
             }
-            Action::InstallChild(sa) => {
-                Some(Completion::Done(self.dataplane.install(*sa).map_err(|e| e.sentence)))
-            }
+            Action::InstallChild(sa) => Some(Completion::Done(self.install_child(*sa))),
             Action::ActivateOutbound { id } => {
                 self.dataplane.activate_outbound(id);
                 None
@@ -38,6 +37,9 @@ impl Driver {
             }
             Action::RemoveChild { id } => {
                 self.dataplane.remove(id);
+                if let Some(firewall) = &self.firewall {
+                    firewall.child_down(id);
+                }
                 None
             }
             Action::QueryUsage { id } => Some(Completion::Usage(self.dataplane.usage(id))),
@@ -61,6 +63,19 @@ impl Driver {
                 Some(Completion::Source(self.source(remote, &among, current)))
             }
         }
+    }
+
+    fn install_child(&mut self, sa: ChildSa) -> Result<(), String> {
+        let id = sa.id;
+        if let Some(firewall) = &self.firewall {
+            firewall.child_up(&sa);
+        }
+        self.dataplane.install(sa).map_err(|error| {
+            if let Some(firewall) = &self.firewall {
+                firewall.child_down(id);
+            }
+            error.sentence
+        })
     }
 
     fn install_virtual_ips(

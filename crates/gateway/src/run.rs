@@ -53,6 +53,8 @@ pub fn run(environment: Environment) -> Result<(), String> {
     let sockets =
         Sockets::bind(Ports { ike: conf.port, nat_t: conf.port_nat_t, mark: settings::socket_mark(&conf) })?;
     let dataplane = dataplane(&conf, &sockets, &mailbox, &logger)?;
+    let firewall = crate::firewall::start(&conf, dataplane.name(), &logger);
+    let asker = firewall.as_ref().map(crate::firewall::Firewall::asker);
     let endpoint = Endpoint::new(
         settings::core(&conf, &logger)?,
         Arc::new(Config::default()),
@@ -77,6 +79,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
         mailbox: mailbox.clone(),
         roam: Roam::new(watch_addresses(&logger)),
         table: conf.routing_table,
+        firewall,
     });
     let log_events = events.clone();
     logger.subscribe(
@@ -88,7 +91,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
     );
     driver.hear_addresses();
     driver.load(files.read());
-    let handle = Handle::new(mailbox.clone(), Arc::clone(&logger), clock, Arc::clone(&files));
+    let handle = Handle::new(mailbox.clone(), Arc::clone(&logger), clock, Arc::clone(&files), asker);
     let socket = vici_socket(&conf)?;
     let server =
         Server::bind_with(&socket, Arc::new(Control::new(Arc::new(handle))), broadcaster).map_err(|e| {

@@ -61,6 +61,7 @@ impl Driver {
         let kind = shunt.kind.name();
         self.logger.line(Group::Cfg, 1, format!("installed {kind} policy '{}'", shunt.name));
         self.shunts.installed.insert(policy.id, policy);
+        self.tell_firewall();
         Ok(())
     }
 
@@ -70,6 +71,9 @@ impl Driver {
         for id in &ids {
             self.dataplane.remove_shunt(*id);
             self.shunts.installed.remove(id);
+        }
+        if !ids.is_empty() {
+            self.tell_firewall();
         }
         ids.len()
     }

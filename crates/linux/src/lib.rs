@@ -17,6 +17,7 @@ mod nft;
 pub mod poll;
 pub mod raw;
 pub mod route;
+pub mod ruleset;
 mod sys;
 pub mod tun;
 pub mod udp;

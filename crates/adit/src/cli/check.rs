@@ -6,7 +6,7 @@ use adit_conf::diag::{Diagnostic, Severity};
 use adit_conf::swanctl::{AuthRound, SwanctlConf};
 use adit_conf::{DefaultPaths, Section, StrongswanConf, tree, value};
 
-use super::{Failure, Outcome, show};
+use super::{Failure, Outcome, show, surroundings};
 
 pub(super) fn run(dir: Option<PathBuf>, file: Option<PathBuf>, strongswan_conf: Option<PathBuf>) -> Outcome {
     let env = |name| std::env::var_os(name).map(PathBuf::from);
@@ -34,6 +34,7 @@ fn check(paths: &DefaultPaths, strongswan_conf_given: bool) -> (Vec<Diagnostic>,
                 all.extend(tree.diagnostics.clone());
                 let (conf, diagnostics) = adit_conf::strongswan::from_tree(&tree.root);
                 all.extend(diagnostics);
+                all.extend(surroundings::chains(&conf));
                 settings = conf;
             }
             Err(diagnostics) => all.extend(diagnostics),
@@ -47,6 +48,7 @@ fn check(paths: &DefaultPaths, strongswan_conf_given: bool) -> (Vec<Diagnostic>,
             all.extend(diagnostics);
             all.extend(adit_conf::dataplane::check(&conf, &tree.root, settings.adit.dataplane));
             files(&conf, &tree.root, &paths.swanctl_dir, &mut all);
+            all.extend(surroundings::wireguard(&conf));
             found = format!(
                 "{}, {}, {}; ",
                 count(conf.connections.len(), "connection"),

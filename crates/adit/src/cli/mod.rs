@@ -6,9 +6,11 @@
 
 mod check;
 mod daemon;
+mod firewall;
 mod plan;
 mod show;
 mod status;
+mod surroundings;
 mod tunnel;
 
 use std::path::PathBuf;
@@ -82,6 +84,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what an nftables ruleset of your own has to accept for the loaded configuration: what adit.firewall = dropin
+    /// writes to a file. Without a daemon, of the configuration files.
+    Firewall,
     /// See it work: road-warrior, NAT, gateway and node on this machine, and pings through a tunnel.
     Demo,
     /// Be the daemon, as `aditd`; the demo starts its two ends this way.
@@ -145,6 +150,7 @@ pub fn run() -> ExitCode {
         Command::Check { against_running: true, json, .. } => plan::against_running(uri, json),
         Command::Reload { json } => plan::reload(uri, json),
         Command::Check { dir, file, strongswan_conf, .. } => check::run(dir, file, strongswan_conf),
+        Command::Firewall => firewall::run(uri),
         Command::Demo => return ExitCode::from(crate::demo::run()),
         Command::Daemon => adit_gateway::run(adit_gateway::Environment::from_process()).map_err(Failure::No),
         Command::Version => version(uri),

@@ -16,11 +16,17 @@ pub(super) fn run(uri: Option<&str>, json: bool) -> Outcome {
     })?;
     let empty = Message::new();
     let strangers = answer.get_section("strangers").unwrap_or(&empty);
+    let firewall = answer.get_section("firewall");
     if json {
-        show::print(&format!("{:#}\n", as_json(&connections, strangers)));
+        let mut value = as_json(&connections, strangers);
+        if let (Some(object), Some(firewall)) = (value.as_object_mut(), firewall) {
+            object.insert("firewall".into(), Value::Object(tree(firewall)));
+        }
+        show::print(&format!("{value:#}\n"));
     } else {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         show::print(&as_text(&connections, strangers, now, show::colours()));
+        show::print(&firewall.map(firewall_text).unwrap_or_default());
     }
     Ok(())
 }
@@ -139,6 +145,29 @@ fn reason(what: &str, failure: &Message, now: u64) -> String {
     text
 }
 
+/// The firewall: where it is, what it has dropped, and what is wrong with it or around it.
+fn firewall_text(firewall: &Message) -> String {
+    let get = |m: &Message, key: &str| show::plain(m.get_str(key).unwrap_or_default());
+    let mut text = format!("\nfirewall: {} {}", get(firewall, "mode"), get(firewall, "place"));
+    let count = firewall.get_section("spoofed").and_then(|it| it.get_number::<u64>("packets"));
+    if let Some(packets) = count {
+        text.push_str(&format!(", {packets} packets dropped that only pretended to come out of a tunnel"));
+    }
+    match firewall.get_number::<u64>("restored") {
+        None | Some(0) => {}
+        Some(1) => text.push_str(", put back once"),
+        Some(times) => text.push_str(&format!(", put back {times} times")),
+    }
+    text.push('\n');
+    if firewall.has("problem") {
+        text.push_str(&format!("firewall: {}\n", get(firewall, "problem")));
+    }
+    for (_, remark) in firewall.get_section("remarks").into_iter().flat_map(Message::sections) {
+        text.push_str(&format!("firewall: {}\n  cure: {}\n", get(remark, "sentence"), get(remark, "cure")));
+    }
+    text
+}
+
 fn as_json(connections: &[(String, Message)], strangers: &Message) -> Value {
     let list = connections.iter().map(|(name, fields)| {
         let mut object = named(name, fields);
@@ -162,8 +191,21 @@ fn named(name: &str, fields: &Message) -> Map<String, Value> {
 }
 
 /// Keys that hold numbers.
-const NUMBERS: [&str; 8] =
-    ["ike-sas", "child-sas", "bytes-in", "bytes-out", "uniqueid", "remote-port", "established", "when"];
+const NUMBERS: [&str; 13] = [
+    "ike-sas",
+    "child-sas",
+    "bytes-in",
+    "bytes-out",
+    "packets-in",
+    "packets-out",
+    "packets",
+    "bytes",
+    "restored",
+    "uniqueid",
+    "remote-port",
+    "established",
+    "when",
+];
 
 fn tree(message: &Message) -> Map<String, Value> {
     let mut object = Map::new();
@@ -257,6 +299,23 @@ no connection matched: the peer does not answer (peer 192.0.2.1:500, 5m ago)
 "
         );
         assert!(as_text(&[], &Message::new(), 0, false).starts_with("no connections are loaded"));
+    }
+
+    #[test]
+    fn what_people_read_of_the_firewall() {
+        let spoofed = Message::new().text("packets", 3).text("bytes", 252);
+        let firewall = Message::new().kv("mode", "table").kv("place", "inet adit").text("restored", 0);
+        assert_eq!(
+            firewall_text(&firewall.clone().section("spoofed", spoofed)),
+            "\nfirewall: table inet adit, 3 packets dropped that only pretended to come out of a tunnel\n"
+        );
+        let remark = Message::new().kv("sentence", "it drops").kv("cure", "accept it");
+        let bad =
+            firewall.kv("problem", "nft refuses").section("remarks", Message::new().section("0", remark));
+        assert_eq!(
+            firewall_text(&bad),
+            "\nfirewall: table inet adit\nfirewall: nft refuses\nfirewall: it drops\n  cure: accept it\n"
+        );
     }
 
     #[test]

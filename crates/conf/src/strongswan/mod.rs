@@ -3,6 +3,7 @@
 //! `charon-systemd` is merged over `charon`, which is merged over `libstrongswan`: the specific section wins. Our own
 //! settings live in `adit`. Sections of other programs (`swanctl`, `pki`, …) are theirs.
 
+mod firewall;
 mod logging;
 mod types;
 
@@ -38,8 +39,9 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 15] = [
+const ADIT_KEYS: [&str; 16] = [
     "dataplane",
+    "firewall",
     "tun",
     "mtu",
     "message_id_sync",
@@ -358,9 +360,11 @@ fn absolute(fields: &mut Fields<'_>, key: &str) -> Option<PathBuf> {
 }
 
 fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
-    check_own("adit", section, &ADIT_KEYS, &["redirect"], diagnostics);
+    check_own("adit", section, &ADIT_KEYS, &["redirect", "dropin"], diagnostics);
     let redirect =
         section.section("redirect").map(|section| redirect(section, diagnostics)).unwrap_or_default();
+    let dropin =
+        section.section("dropin").map(|section| firewall::dropin(section, diagnostics)).unwrap_or_default();
     let mut fields = Fields::new(section, diagnostics);
     let default = AditConf::default();
     AditConf {
@@ -373,6 +377,12 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             ],
             default.dataplane,
         ),
+        firewall: fields.word(
+            "firewall",
+            &[("off", FirewallMode::Off), ("table", FirewallMode::Table), ("dropin", FirewallMode::Dropin)],
+            default.firewall,
+        ),
+        dropin,
         tun: fields
             .parsed("tun", "the name of a network device, at most 15 bytes", value::interface)
             .unwrap_or(default.tun),

@@ -288,6 +288,10 @@ pub struct FwMark {
 pub struct AditConf {
     /// Which data plane carries the packets.
     pub dataplane: DataplaneKind,
+    /// What is done with nftables.
+    pub firewall: FirewallMode,
+    /// The section `dropin`.
+    pub dropin: DropinConf,
     /// Name of the userspace data plane's device.
     pub tun: String,
     /// Its MTU; `None` (written 0) = computed from the path.
@@ -342,6 +346,8 @@ impl Default for AditConf {
     fn default() -> Self {
         Self {
             dataplane: DataplaneKind::Auto,
+            firewall: FirewallMode::Off,
+            dropin: DropinConf::default(),
             tun: "adit0".to_owned(),
             mtu: None,
             message_id_sync: true,
@@ -359,6 +365,71 @@ impl Default for AditConf {
             auth_failures: 10,
         }
     }
+}
+
+/// `adit.firewall`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirewallMode {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A table of our own is kept in the kernel.
+    Table,
+    /// A file is written that the operator's ruleset includes.
+    Dropin,
+}
+
+/// `adit.dropin`: what the operator's ruleset looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropinConf {
+    /// The file.
+    pub file: PathBuf,
+    /// The chain that packets to this host go through; `None` (written `none`) = there is none to add to, as in the next
+    /// ones.
+    pub input: Option<ChainName>,
+    /// The chain of packets that go through this host.
+    pub forward: Option<ChainName>,
+    /// The chain that masquerades.
+    pub postrouting: Option<ChainName>,
+    /// TCP ports of this host that are open to whoever comes out of a tunnel, as first and last of ranges.
+    pub services: Vec<(u16, u16)>,
+}
+
+impl Default for DropinConf {
+    fn default() -> Self {
+        let chain = |family, table: &str, chain: &str| {
+            Some(ChainName { family, table: table.to_owned(), chain: chain.to_owned() })
+        };
+        Self {
+            file: PathBuf::from("/etc/nft.d/20-adit.conf"),
+            input: chain(ChainFamily::Inet, "filter", "input"),
+            forward: chain(ChainFamily::Inet, "filter", "forward"),
+            postrouting: chain(ChainFamily::Ip, "nat", "postrouting"),
+            services: Vec::new(),
+        }
+    }
+}
+
+/// A chain of nftables: `inet filter forward`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainName {
+    /// What packets its table sees.
+    pub family: ChainFamily,
+    /// The table: letters, digits, `-`, `_`, `.`, a letter or `_` first.
+    pub table: String,
+    /// The chain, of the same letters.
+    pub chain: String,
+}
+
+/// The families of nftables that have the chains of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainFamily {
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// Both.
+    Inet,
 }
 
 /// `adit.dataplane`.

@@ -16,11 +16,14 @@ use adit_ipsec::GatewayId;
 use adit_pki::Certificate;
 use adit_vici::{Broadcaster, EventSink, Handler, Message};
 
+use crate::firewall::FirewallSnapshot;
+
 mod actions;
 mod authorities;
 mod conns;
 mod creds;
 pub mod events;
+mod firewall;
 mod info;
 mod loading;
 mod plan;
@@ -94,6 +97,10 @@ pub trait Daemon: Send + Sync + 'static {
     fn counters(&self, scope: CounterScope<'_>) -> Vec<CounterSnapshot>;
     /// Sets counters to zero; `false` if there is no such connection.
     fn reset_counters(&self, scope: CounterScope<'_>) -> bool;
+    /// The firewall; `None` if there is none, or it does not answer.
+    fn firewall(&self) -> Option<FirewallSnapshot>;
+    /// The file for the operator's own ruleset, for what is loaded.
+    fn firewall_file(&self) -> String;
     /// Reads strongswan.conf again (log levels, timers).
     fn reload_settings(&self) -> Result<(), String>;
 
@@ -282,6 +289,7 @@ impl Handler for Control {
 
             "adit-plan" => plan::plan(daemon, stream),
             "adit-reload" => plan::reload(daemon, stream),
+            "adit-firewall" => firewall::file(daemon),
             "adit-status" => status::status(daemon, message, stream),
             _ => return None,
         })

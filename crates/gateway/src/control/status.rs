@@ -13,7 +13,7 @@
 //! }
 //! ```
 //! The answer carries the failures of peers that matched no connection, `strangers { 0 { failure } … }`, and what
-//! strangers did and how it was met, `admission { <counter> = <number> … }`.
+//! strangers did and how it was met, `admission { <counter> = <number> … }`; with one, `firewall { … }`.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,11 @@ pub(super) fn status(daemon: &dyn Daemon, _: &Message, stream: &mut dyn EventSin
     let list =
         strangers.iter().enumerate().fold(Message::new(), |m, (i, f)| m.section(&i.to_string(), failure(f)));
     let admission = super::info::admission(&daemon.stats());
-    Message::new().section("strangers", list).section("admission", admission)
+    let answer = Message::new().section("strangers", list).section("admission", admission);
+    match daemon.firewall() {
+        Some(firewall) => answer.section("firewall", super::firewall::section(&firewall)),
+        None => answer,
+    }
 }
 
 impl Running {
@@ -218,6 +222,9 @@ mod tests {
             ]
         );
         assert!(answer.to_string().starts_with("strangers {0 {when=1795468178 peer="), "{answer}");
+        let firewall = "firewall {mode=table place=inet adit restored=0 remarks {0 {sentence=it drops cure=accept it}} \
+             spoofed {packets=2 bytes=168} children {office/net {packets-in=5 bytes-in=420 packets-out=4 bytes-out=336}}}";
+        assert!(answer.to_string().ends_with(firewall), "{answer}");
     }
 
     #[test]

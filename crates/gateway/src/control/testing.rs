@@ -10,6 +10,7 @@ use adit_pki::Certificate;
 use adit_vici::{EventSink, Message, SinkClosed};
 
 use super::*;
+use crate::firewall::{ChildCount, Count};
 
 /// When the made-up daemon started and failed.
 const THEN: u64 = 1_795_468_178;
@@ -156,6 +157,27 @@ impl Daemon for Fake {
 
     fn reset_counters(&self, scope: CounterScope<'_>) -> bool {
         scope == CounterScope::Global
+    }
+
+    fn firewall(&self) -> Option<FirewallSnapshot> {
+        let count = |packets| Count { packets, bytes: packets * 84 };
+        Some(FirewallSnapshot {
+            mode: "table",
+            place: "inet adit".into(),
+            remarks: vec![("it drops".into(), "accept it".into())],
+            spoofed: Some(count(2)),
+            children: vec![ChildCount {
+                conn: "office".into(),
+                child: "net".into(),
+                came_in: count(5),
+                went_out: count(4),
+            }],
+            ..FirewallSnapshot::default()
+        })
+    }
+
+    fn firewall_file(&self) -> String {
+        "table inet filter {\n}\n".into()
     }
 
     fn reload_settings(&self) -> Result<(), String> {

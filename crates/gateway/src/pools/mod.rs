@@ -109,6 +109,11 @@ impl Pools {
         plans
     }
 
+    /// First and last address of each.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        self.pools.values().map(|pool| (pool.spec.first, pool.spec.last))
+    }
+
     /// Pools of the file that are no longer in it.
     fn not_in(&self, specs: &[PoolSpec]) -> impl Iterator<Item = &Pool> {
         let named = |pool: &Pool| specs.iter().any(|s| s.name == pool.spec.name);

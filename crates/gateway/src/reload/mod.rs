@@ -225,6 +225,7 @@ impl Driver {
         let store = &self.store;
         self.failures.keep_only(|name| store.ike(name).is_some());
         self.command(Command::SetConfig(config));
+        self.tell_firewall();
     }
 
     /// Logs what there is to say that is no error.

@@ -50,6 +50,7 @@ at_start! {
     "charon.plugins.kernel-libipsec.raw_esp" = raw_esp;
     "charon.plugins.kernel-libipsec.allow_peer_ts" = allow_peer_ts;
     "adit.dataplane" = adit.dataplane;
+    "adit.firewall" = adit.firewall;
     "adit.tun" = adit.tun;
     "adit.mtu" = adit.mtu;
 }
@@ -103,6 +104,7 @@ pub(crate) fn plan(running: &StrongswanConf, wanted: &StrongswanConf) -> Setting
         "charon-systemd.journal" = journal;
         "adit.message_id_sync" = adit.message_id_sync;
         "adit.redirect" = adit.redirect;
+        "adit.dropin" = adit.dropin;
         "adit.quick_crash_file" = adit.quick_crash_file;
         "adit.resume" = adit.resume;
         "adit.ticket_file" = adit.ticket_file;
