@@ -81,6 +81,34 @@ fn commands() {
     });
 }
 
+/// What somebody takes away of routes, rule, address and device comes back by itself, and the log says so.
+#[test]
+fn survives() {
+    both("survives", |world, _| {
+        world.up();
+        let rw = &world.net.rw;
+        let shown = || {
+            let mut addresses: Vec<String> = rw.addresses();
+            addresses.sort();
+            (rw.tunnel_routes(), addresses, rw.sh("ip rule; ip -6 rule"))
+        };
+        let before = shown();
+        for (act, named) in [
+            ("ip route flush table 220", "10.2.0.0/24"),
+            ("ip rule del pref 220", "rule 220 (IPv4)"),
+            ("ip addr del 10.3.0.1/32 dev adit0", "address 10.3.0.1/32"),
+            ("ip link set adit0 down", "adit0 (it was down)"),
+        ] {
+            rw.sh(act);
+            assert!(eventually(Duration::from_secs(10), || shown() == before), "after {act}: {:?}", shown());
+            assert!(world.rw.logged(&["not by us; put back: ", named]), "{act} is not in the log");
+        }
+        world.reachable();
+        assert_eq!(world.rw.log().matches("not by us; put back: ").count(), 4, "each is told once");
+        world.down(false);
+    });
+}
+
 /// What swanctl shows beyond the SAs.
 #[test]
 fn listings() {

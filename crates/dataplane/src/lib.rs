@@ -15,9 +15,11 @@ mod state;
 pub mod userspace;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use adit_ipsec::{ChildSa, EntryOptions, ShuntPolicy, TrapPolicy, Usage};
 
+pub use adit_linux::route::Own;
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
 pub use null::Null;
 pub use routes::RouteConfig;
@@ -94,13 +96,28 @@ pub trait Dataplane: Send {
     /// Removes a virtual IP.
     fn remove_virtual_ip(&mut self, address: IpAddr);
 
-    /// The interface that the tunnels' own addresses and routes are on, if there is one.
-    fn device(&self) -> Option<u32> {
+    /// What of this host's addresses, interfaces and routes is the tunnels' own.
+    fn own(&self) -> Own {
+        Own::default()
+    }
+
+    /// Addresses or routes of this host have changed: what was made with regard to them is brought up to date. Mends what
+    /// is missing, too, and returns as [`Self::mend`].
+    fn addresses_changed(&mut self) -> Option<Duration> {
         None
     }
 
-    /// Addresses or routes of this host have changed: what was made with regard to them is brought up to date.
-    fn addresses_changed(&mut self) {}
+    /// Something of [`Self::own`] has changed by another's hand: what is missing is put back. Returns when to look again,
+    /// if not only at the next change: whoever keeps removing things is not answered without bound.
+    fn mend(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// What the operator should read in the log, since the last time this was asked: things put back, things that could
+    /// not be had and are not vital.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Removes everything: SAs, addresses, routes, rules, the device. Nothing works afterwards.
     fn shutdown(&mut self);

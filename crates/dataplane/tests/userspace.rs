@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use adit_dataplane::{Dataplane, DataplaneEvent, RouteConfig, UserspaceConfig};
 use adit_ipsec::{ChildSa, EntryOptions, Limits, Mark, Mode, TrapPolicy};
+use adit_linux::route::{News, Watch};
 use lab::{Host, address, both, crosses, hosts, net, planes, sa, silent};
 
 fn apps(a: &Host, b: &Host) -> (std::net::UdpSocket, std::net::UdpSocket) {
@@ -347,6 +348,44 @@ fn a_killed_predecessor_leaves_no_trace_and_others_keep_theirs() {
     assert_eq!(a.ip("rule").matches("lookup 220").count(), 1);
     assert!(!a.ip("addr").contains("10.3.0.9"));
     a.shutdown();
+}
+
+#[test]
+fn a_device_set_down_and_emptied_comes_back_with_all_that_was_on_it() {
+    let Some((mut a, mut b)) = planes() else { return };
+    both(&mut a, &mut b, |_| ());
+    a.plane().add_virtual_ip(address("10.3.0.1"), address("192.0.2.1")).unwrap();
+    a.plane().add_virtual_ip(address("fd03::1"), address("192.0.2.1")).unwrap();
+    let shown = |a: &Host| {
+        let addresses = a.ip("-brief addr show dev adit0");
+        // Its order is not told.
+        let mut addresses: Vec<_> = addresses.split_whitespace().map(str::to_owned).collect();
+        addresses.sort();
+        (a.table(), a.ip("-6 route show table 220"), a.ip("rule"), addresses)
+    };
+    let before = shown(&a);
+    let mut watch = a.namespace.run(|| Watch::new().unwrap()).unwrap();
+    let news = |act: &str| News { own: true, rules: act.starts_with("rule"), ..News::default() };
+    for act in [
+        "link set adit0 down",
+        "addr flush dev adit0",
+        "route flush table 220",
+        "-6 route flush table 220",
+        "rule del pref 220",
+    ] {
+        a.ip(act);
+        // Of others there is no news.
+        assert_eq!(watch.drain(&a.plane().own()), news(act), "{act}");
+        let _ = a.plane().mend();
+        let notes = a.plane().notes();
+        assert!(notes[0].contains("not by us; put back: "), "{act}: {notes:?}");
+        assert_eq!(shown(&a), before, "after {act}");
+        assert_eq!(watch.drain(&a.plane().own()), News::default(), "{act}");
+    }
+    let (x, y) = apps(&a, &b);
+    crosses(&x, &y, "as if nothing had been");
+    a.shutdown();
+    b.shutdown();
 }
 
 #[test]

@@ -95,8 +95,6 @@ pub(crate) struct Driver {
     pub(crate) leaving_until: Option<std::time::Instant>,
     pub(crate) mailbox: Mailbox,
     pub(crate) roam: Roam,
-    /// The routing table of the tunnels.
-    pub(crate) table: u32,
     waiting: BTreeMap<u64, Waiter>,
     last_tag: u64,
     /// Datagrams and events that found the mailbox full, and when that was last logged.
@@ -121,7 +119,6 @@ pub(crate) struct Parts {
     pub(crate) settings: StrongswanConf,
     pub(crate) mailbox: Mailbox,
     pub(crate) roam: Roam,
-    pub(crate) table: u32,
     pub(crate) firewall: Option<Firewall>,
 }
 
@@ -152,7 +149,6 @@ impl Driver {
             leaving_until: None,
             mailbox: parts.mailbox,
             roam: parts.roam,
-            table: parts.table,
             waiting: BTreeMap::new(),
             last_tag: 0,
             lost: 0,
@@ -186,6 +182,7 @@ impl Driver {
             }
             self.read_mail(mail);
             self.roam_if_due();
+            self.mend_if_due();
             self.timeout();
             self.sweep_if_due();
             if self.ending.is_some_and(|since| since.elapsed() > SHUTDOWN_LIMIT) {
@@ -308,6 +305,7 @@ impl Driver {
                 }
             }
             if quiet {
+                self.tell_notes();
                 return;
             }
         }

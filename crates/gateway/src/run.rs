@@ -78,7 +78,6 @@ pub fn run(environment: Environment) -> Result<(), String> {
         settings: conf.clone(),
         mailbox: mailbox.clone(),
         roam: Roam::new(watch_addresses(&logger)),
-        table: conf.routing_table,
         firewall,
     });
     let log_events = events.clone();

@@ -24,7 +24,7 @@ use crate::InstallError;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) users: u32,
-    thrown: bool,
+    pub(super) thrown: bool,
 }
 
 impl RouteBook {
@@ -94,14 +94,17 @@ impl RouteBook {
         if wanted == state.thrown {
             return Ok(());
         }
-        let route = Route::throw((peer, full(peer)), self.config.table);
-        if wanted {
-            self.netlink.add_route(&route)?;
-        } else {
-            self.netlink.del_route(&route)?;
-        }
         state.thrown = wanted;
-        Ok(())
+        let route = self.throw_route(peer);
+        let result = if wanted { self.netlink.add_route(&route) } else { self.netlink.del_route(&route) };
+        if let (Err(_), Some(state)) = (&result, self.peers.get_mut(&peer)) {
+            state.thrown = !wanted;
+        }
+        result
+    }
+
+    pub(super) const fn throw_route(&self, peer: IpAddr) -> Route {
+        Route::throw((peer, full(peer)), self.config.table)
     }
 
     pub(super) fn release_peer(&mut self, peer: IpAddr) {
@@ -151,7 +154,7 @@ impl RouteBook {
             match self.detours.iter_mut().find(|(other, _)| other == rule) {
                 Some((_, users)) => *users += 1,
                 None => match self.netlink.add_detour(rule) {
-                    Ok(()) => self.detours.push((*rule, 1)),
+                    Ok(_) => self.detours.push((*rule, 1)),
                     Err(error) => {
                         rules.iter().take(at).for_each(|rule| self.release_rule(rule));
                         return Err(error);

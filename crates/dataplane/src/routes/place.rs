@@ -76,8 +76,8 @@ impl RouteBook {
         let source = path_source(needs, self.vips.keys(), dest.0, here)?;
         let (peer, local, if_id) = (needs.peer, needs.local, needs.options.if_id_out);
         if if_id != 0 {
-            let ifindex = self.netlink.xfrm_link(if_id).ok().flatten()?;
-            return Some(Route::through(dest, table, ifindex, source));
+            let link = self.netlink.xfrm_links().ok()?.into_iter().find(|link| link.if_id == if_id)?;
+            return Some(Route::through(dest, table, link.ifindex, source));
         }
         let way = peer.and_then(|peer| here.way(&mut self.netlink, peer, &self.config));
         let ifindex = way.and_then(|way| way.ifindex).or_else(|| here.interface_of(local?))?;

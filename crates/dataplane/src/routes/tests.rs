@@ -250,3 +250,102 @@ fn a_virtual_ip_of_ipv6_is_not_chosen_by_others_and_one_that_was_there_stays() {
             .contains("192.0.2.77")
     );
 }
+
+#[test]
+fn what_somebody_removes_is_put_back_and_told_once() {
+    let Some(host) = host() else { return };
+    let mut book = host.start(RouteConfig::default());
+    book.add(Owner::Child(1), needs("198.51.100.7", &["10.1.0.0/16"], &["10.2.0.0/16", "10.3.0.0/16"]))
+        .unwrap();
+    book.add(Owner::Child(2), needs("2001:db8:7::7", &["fd01::/64"], &["fd02::/64"])).unwrap();
+    book.add(Owner::Shunt(3), needs("192.0.2.2", &["fd01::/64"], &["fd03::/64"])).unwrap();
+    book.add_vip(address("10.9.0.1"), address("192.0.2.1")).unwrap();
+    book.add_vip(address("fd09::1"), address("192.0.2.1")).unwrap();
+    let all = || host.ip("rule") + &host.ip("-6 rule") + &host.table().join("\n") + &host.ip("-brief addr");
+    let before = all();
+    let mut watch = host.namespace.run(|| adit_linux::route::Watch::new().unwrap()).unwrap();
+    assert_eq!((book.mend(), book.take_notes().len()), (None, 0));
+    for (act, named) in [
+        ("route del 10.2.0.0/16 table 220", "10.2.0.0/16 via 192.0.2.254 dev"),
+        ("route flush table 220", "10.2.0.0/16 via 192.0.2.254 dev"),
+        ("-6 route flush table 220", "fd02::/64 via 2001:db8::fe dev"),
+        ("rule del pref 220", "rule 220 (IPv4): from all lookup 220"),
+        ("addr del 10.9.0.1/32 dev eth0", "address 10.9.0.1/32"),
+    ] {
+        host.ip(act);
+        assert!(watch.drain(&book.own()).own, "{act}");
+        let _ = book.mend();
+        let notes = book.take_notes();
+        assert!(notes[0].starts_with("what tunnels need was removed, not by us; put back: "), "{notes:?}");
+        assert!(notes[0].contains(named), "{notes:?}");
+        assert_eq!(all(), before, "after {act}");
+        // What was put back is no news.
+        assert!(!watch.drain(&book.own()).own, "{act}");
+        assert_eq!((book.mend().is_some(), book.take_notes().len()), (notes.len() > 1, 0));
+    }
+}
+
+#[test]
+fn who_keeps_removing_is_not_answered_without_bound() {
+    let Some(host) = host() else { return };
+    let mut book = host.start(RouteConfig::default());
+    book.add(Owner::Child(1), needs("198.51.100.7", &["10.1.0.0/16"], &["10.2.0.0/16"])).unwrap();
+    for turn in 1..=5 {
+        host.ip("route del 10.2.0.0/16 table 220");
+        assert_eq!(book.mend().is_some(), turn == 5);
+        assert_eq!(host.table().len(), 1);
+    }
+    let notes = book.take_notes();
+    assert_eq!(notes.len(), 6);
+    assert!(notes[5].contains("again and again") && notes[5].contains("after 1 s"), "{notes:?}");
+    host.ip("route del 10.2.0.0/16 table 220");
+    assert!(book.mend().is_some());
+    assert!(host.table().is_empty() && book.take_notes().is_empty());
+}
+
+#[test]
+fn what_somebody_puts_in_the_place_of_ours_is_theirs() {
+    let Some(host) = host() else { return };
+    let mut book = host.start(RouteConfig::default());
+    host.ip("route add 10.3.0.0/16 via 192.0.2.99 table 220");
+    let theirs = "10.3.0.0/16 via 192.0.2.99 dev eth0";
+    book.add(Owner::Child(1), needs("198.51.100.7", &["10.1.0.0/16"], &["10.2.0.0/16", "10.3.0.0/16"]))
+        .unwrap();
+    let notes = book.take_notes();
+    assert!(
+        notes.len() == 1 && notes[0].contains("10.3.0.0/16") && notes[0].contains("going on"),
+        "{notes:?}"
+    );
+    host.ip("route replace 10.2.0.0/16 via 192.0.2.98 table 220");
+    let _ = book.mend();
+    let notes = book.take_notes();
+    assert!(
+        notes.len() == 1 && notes[0].contains("10.2.0.0/16") && notes[0].contains("left alone"),
+        "{notes:?}"
+    );
+    assert_eq!(host.table(), ["10.2.0.0/16 via 192.0.2.98 dev eth0", theirs]);
+    book.clear();
+    assert_eq!(host.table(), ["10.2.0.0/16 via 192.0.2.98 dev eth0", theirs]);
+}
+
+#[test]
+fn routes_come_back_with_their_interface() {
+    let Some(host) = host() else { return };
+    let mut book = host.start(RouteConfig::default());
+    book.add(Owner::Child(1), needs("198.51.100.7", &["10.1.0.0/16"], &["10.2.0.0/16"])).unwrap();
+    book.add(Owner::Child(2), needs("192.0.2.2", &["10.1.0.0/16"], &["10.3.0.0/16"])).unwrap();
+    book.add_vip(address("fd09::1"), address("192.0.2.1")).unwrap();
+    let before = host.table();
+    host.ip("link set eth0 down");
+    book.refresh();
+    let _ = book.mend();
+    assert!(host.table().is_empty());
+    host.ip("link set eth0 up");
+    host.ip("route add default via 192.0.2.254");
+    book.refresh();
+    assert_eq!(host.table(), before);
+    assert!(host.ip("addr show dev eth0").contains("fd09::1/128"));
+    // Nobody's hand was in it.
+    let notes = book.take_notes();
+    assert!(!notes.iter().any(|note| note.contains("not by us")), "{notes:?}");
+}

@@ -14,9 +14,13 @@ use super::{Place, RouteBook};
 #[derive(Debug)]
 pub(super) struct Vip {
     users: u32,
-    ifindex: u32,
+    pub(super) ifindex: u32,
+    /// Our outer address when it was added.
+    local: IpAddr,
     /// Somebody else's: the host had it before.
-    foreign: bool,
+    pub(super) foreign: bool,
+    /// It is there as far as we know.
+    pub(super) installed: bool,
 }
 
 impl RouteBook {
@@ -32,7 +36,7 @@ impl RouteBook {
         let vip = match self.place {
             Place::Device(ifindex) => {
                 self.netlink.add_address(ifindex, address, full(address))?;
-                Vip { users: 1, ifindex, foreign: false }
+                Vip { users: 1, ifindex, local, foreign: false, installed: true }
             }
             Place::Path => self.add_on_path(address, local)?,
         };
@@ -44,7 +48,7 @@ impl RouteBook {
     fn add_on_path(&mut self, address: IpAddr, local: IpAddr) -> io::Result<Vip> {
         let here = self.netlink.addresses()?;
         if let Some(had) = here.iter().find(|a| a.address == address) {
-            return Ok(Vip { users: 1, ifindex: had.ifindex, foreign: true });
+            return Ok(Vip { users: 1, ifindex: had.ifindex, local, foreign: true, installed: true });
         }
         let chosen = self.config.install_virtual_ip_on.clone();
         let chosen = chosen.and_then(|name| self.netlink.link_index(&name).ok());
@@ -56,7 +60,34 @@ impl RouteBook {
             )
         })?;
         self.netlink.add_virtual_address(ifindex, address)?;
-        Ok(Vip { users: 1, ifindex, foreign: false })
+        Ok(Vip { users: 1, ifindex, local, foreign: false, installed: true })
+    }
+
+    /// Notes that one has gone with its interface.
+    pub(super) fn lost_vip(&mut self, address: IpAddr) {
+        if let Some(vip) = self.vips.get_mut(&address) {
+            vip.installed = false;
+        }
+    }
+
+    /// Adds one again that has been removed, or whose interface has.
+    pub(super) fn readd_vip(&mut self, address: IpAddr) -> io::Result<()> {
+        let Some((users, local)) = self.vips.get(&address).map(|vip| (vip.users, vip.local)) else {
+            return Ok(());
+        };
+        let vip = match self.place {
+            Place::Device(ifindex) => {
+                self.netlink.add_address(ifindex, address, full(address))?;
+                Vip { users, ifindex, local, foreign: false, installed: true }
+            }
+            Place::Path => {
+                let vip = self.add_on_path(address, local)?;
+                let up = self.netlink.link_state(vip.ifindex).is_ok_and(|link| link.up);
+                Vip { users, installed: up, ..vip }
+            }
+        };
+        self.vips.insert(address, vip);
+        Ok(())
     }
 
     /// Takes back one use of a virtual IP.

@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adit_ipsec::{ChildSa, EntryOptions, ShuntPolicy, TrapPolicy, Usage};
 use adit_linux::poll::{Poller, Waker};
@@ -39,7 +39,7 @@ use self::sa::Sa;
 use self::shunts::Shunts;
 use self::worker::{CounterCells, Shared, Tables, Worker};
 use crate::routes::{Needs, Owner, Place, RouteBook, RouteConfig};
-use crate::{Counters, Dataplane, DataplaneEvents, InstallError};
+use crate::{Counters, Dataplane, DataplaneEvents, InstallError, Own};
 
 /// Firewall mark of the daemon's own packets unless another is configured: where the tunnel is for the peer itself, a
 /// rule in front of the one for the routing table keeps packets with it out of the tunnel.
@@ -171,6 +171,7 @@ impl Userspace {
         let _ = adit_linux::netns::sysctl(&format!("net/ipv6/conf/{}/addr_gen_mode", config.tun_name), "1");
         book.netlink.set_mtu(ifindex, config.mtu.unwrap_or(mtu::DEFAULT))?;
         book.netlink.link_up(ifindex)?;
+        book.keep_up(ifindex);
 
         let mut raw = Vec::new();
         if config.raw_esp {
@@ -393,12 +394,20 @@ impl Dataplane for Userspace {
         self.book.remove_vip(address);
     }
 
-    fn device(&self) -> Option<u32> {
-        Some(self.ifindex)
+    fn own(&self) -> Own {
+        self.book.own()
     }
 
-    fn addresses_changed(&mut self) {
-        self.book.refresh();
+    fn addresses_changed(&mut self) -> Option<Duration> {
+        self.book.refresh()
+    }
+
+    fn mend(&mut self) -> Option<Duration> {
+        self.book.mend()
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        self.book.take_notes()
     }
 
     fn shutdown(&mut self) {

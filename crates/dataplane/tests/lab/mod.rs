@@ -80,6 +80,13 @@ impl Host {
         host.ip(&format!("addr add fd00:{n}::1/128 dev lo nodad"));
         // Whatever the machine's default is, the tests are about the tunnel and not about filters.
         let _ = host.namespace.sysctl("net.ipv4.conf.all.rp_filter", "0");
+        // The kernel makes an IPv6 address's own routes when it gets round to it.
+        let own = [format!("local 2001:db8::{n} "), format!("local fd00:{n}::1 ")];
+        let start = Instant::now();
+        while !own.iter().all(|route| host.ip("-6 route show table local").contains(route)) {
+            assert!(start.elapsed() < PATIENCE, "{}", host.ip("-6 route show table local"));
+            std::thread::yield_now();
+        }
         host.before = host.listing();
         host
     }

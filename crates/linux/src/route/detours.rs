@@ -91,13 +91,16 @@ impl Detour {
 }
 
 impl Netlink {
-    /// Adds a detour.
+    /// Adds a detour. Returns whether it is new.
     ///
     /// # Errors
     /// As rtnetlink.
-    pub fn add_detour(&mut self, detour: &Detour) -> io::Result<()> {
-        let result = self.change(Message::NewRule(detour.message()), NLM_F_CREATE | NLM_F_EXCL);
-        allow(result, &[libc::EEXIST]).map_err(|e| tried(format_args!("adding rule {detour}"), &e))
+    pub fn add_detour(&mut self, detour: &Detour) -> io::Result<bool> {
+        match self.change(Message::NewRule(detour.message()), NLM_F_CREATE | NLM_F_EXCL) {
+            Ok(()) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(e) => Err(tried(format_args!("adding rule {detour}"), &e)),
+        }
     }
 
     /// Removes a detour.

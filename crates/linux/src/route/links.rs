@@ -10,7 +10,7 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoXfrm, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::{Netlink, allow, family_of, full_prefix};
@@ -29,6 +29,15 @@ pub struct Address {
     pub tentative: bool,
     /// Nothing new is to be sent from it unless asked for (RFC 4862 §5.5.4).
     pub deprecated: bool,
+}
+
+/// What an interface is called and whether it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its name.
+    pub name: String,
+    /// Set up, with or without a carrier.
+    pub up: bool,
 }
 
 impl Netlink {
@@ -71,27 +80,21 @@ impl Netlink {
         Ok((name, mtu))
     }
 
-    /// The XFRM interface with this id, if there is one.
+    /// The state of an interface.
     ///
     /// # Errors
-    /// As rtnetlink.
-    pub fn xfrm_link(&mut self, if_id: u32) -> io::Result<Option<u32>> {
-        let mut found = None;
-        self.dump(Message::GetLink(LinkMessage::default()), |message| {
-            let Message::NewLink(link) = message else { return };
-            let has_id = link.attributes.iter().any(|attribute| match attribute {
-                LinkAttribute::LinkInfo(infos) => infos.iter().any(|info| match info {
-                    LinkInfo::Data(InfoData::Xfrm(data)) => data.contains(&InfoXfrm::IfId(if_id)),
-                    _ => false,
-                }),
-                _ => false,
-            });
-            if has_id {
-                found = Some(link.header.index);
-            }
-        })
-        .map_err(|e| tried("listing interfaces", &e))?;
-        Ok(found)
+    /// When there is no such interface.
+    pub fn link_state(&mut self, ifindex: u32) -> io::Result<LinkState> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        let link =
+            self.link(message).map_err(|e| tried(format_args!("looking up interface {ifindex}"), &e))?;
+        let name = link.attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        });
+        let up = link.header.flags.contains(LinkFlags::Up);
+        Ok(LinkState { name: name.unwrap_or_else(|| format!("if{ifindex}")), up })
     }
 
     /// The interface's name for error texts.

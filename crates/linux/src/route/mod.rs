@@ -22,10 +22,10 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use detours::{Detour, Traffic};
-pub use links::Address;
+pub use links::{Address, LinkState};
 pub use routes::{ADIT_PROTOCOL, Route, RouteKind, STATIC, Way};
 pub use rules::{Fwmark, Rule};
-pub use watch::{Own, Watch};
+pub use watch::{News, Own, Watch};
 pub use xfrm_links::XfrmLink;
 
 use crate::sys::{bound_receive, tried};
@@ -33,6 +33,7 @@ use crate::sys::{bound_receive, tried};
 /// An rtnetlink socket of the network namespace it was made in.
 pub struct Netlink {
     socket: Socket,
+    port: u32,
     sequence: u32,
     /// Firewall mark of the packets whose ways are asked for.
     mark: Option<u32>,
@@ -52,15 +53,15 @@ impl Netlink {
     pub fn new() -> io::Result<Self> {
         let open = || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind_auto()?;
+            let port = socket.bind_auto()?.port_number();
             socket.connect(&SocketAddr::new(0, 0))?;
             bound_receive(socket.as_raw_fd())?;
             // With strict checking, dumps are filtered by the kernel and not by us. Old kernels lack it.
             let _ = socket.set_netlink_get_strict_chk(true);
-            Ok(socket)
+            Ok((socket, port))
         };
         open()
-            .map(|socket| Self { socket, sequence: 0, mark: None })
+            .map(|(socket, port)| Self { socket, port, sequence: 0, mark: None })
             .map_err(|e| tried("opening a netlink socket", &e))
     }
 
@@ -68,6 +69,12 @@ impl Netlink {
     #[must_use]
     pub fn marked(self, mark: Option<u32>) -> Self {
         Self { mark, ..self }
+    }
+
+    /// The port that the kernel knows this socket by: it names it to everybody when it announces what was changed here.
+    #[must_use]
+    pub const fn port(&self) -> u32 {
+        self.port
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
