@@ -12,8 +12,8 @@ use adit_linux::poll::Poller;
 use adit_linux::route::Netlink;
 use adit_linux::udp::UdpSocket;
 use adit_linux::xfrm::{
-    Answer, Cause, Direction, Event, Mark, Mode, Monitor, Policy, PolicyAction, PolicyState, Port, Request,
-    Selector, Template, Threshold, Xfrm,
+    Algorithms, Answer, Cause, Direction, Event, Mark, Mode, Monitor, Policy, PolicyAction, PolicyState,
+    Port, Request, Sa, Selector, Template, Threshold, Xfrm,
 };
 use lab::{ip, namespace};
 
@@ -254,4 +254,31 @@ fn a_socket_with_a_bypass_sends_past_a_policy_that_blocks() {
         let mut buffer = [0; 64];
         assert_eq!(receiver.recv(&mut buffer).unwrap().0, 3);
     }
+}
+
+#[test]
+fn a_kernel_without_esp_says_so() {
+    let Some(a) = namespace("esp") else { return };
+    a.run(|| {
+        let mut xfrm = Xfrm::new().unwrap();
+        let ends = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        for algorithms in
+            [Algorithms::from_iana(20, &[1; 20], 0, &[]), Algorithms::from_iana(11, &[], 12, &[1; 32])]
+        {
+            let sa = Sa::esp(ends[0], ends[1], 0xc000_0001, Mode::Tunnel, algorithms.unwrap());
+            match xfrm.add_sa(&sa) {
+                Ok(()) => xfrm.delete_sa(sa.id()).unwrap(),
+                Err(e) => {
+                    println!("{e}");
+                    assert!(
+                        [Cause::NoAlgorithm, Cause::NoEsp].contains(&e.cause())
+                            && e.to_string().contains("module"),
+                        "{e}"
+                    );
+                    assert_eq!(xfrm.get_sa(sa.id()).unwrap_err().cause(), Cause::Gone);
+                }
+            }
+        }
+    })
+    .unwrap();
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::bytes::{Reader, Writer, attributes, family_of};
 use super::number;
+use super::parts::{Encap, Mode};
 use super::policy::{Direction, PolicyId};
-use super::sa::{Encap, Mode};
 use super::selector::{Mark, Selector};
 
 /// Moves in one request (`XFRM_MAX_DEPTH`).

@@ -16,13 +16,17 @@ mod event;
 mod info;
 mod lifetime;
 mod migrate;
+mod monitor;
 mod number;
+mod parts;
 mod policy;
 mod replay;
 mod request;
 mod sa;
+mod sa_state;
 mod selector;
 mod socket;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -32,16 +36,20 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 
 pub use algorithm::{Algorithm, Algorithms, Key};
 pub use error::{Cause, Error};
-pub use event::{Acquire, Event, Mapping, Monitor};
+pub use event::{Acquire, Event, Mapping};
 pub use info::{SpdInfo, Threshold};
 pub use lifetime::{Limit, Limits, Usage};
 pub use migrate::{Ends, Migration, Move};
-pub use policy::{Direction, Policy, PolicyAction, PolicyId, PolicyState, Template};
+pub use monitor::Monitor;
+pub use parts::{Encap, Mode, Offload};
+pub use policy::{Direction, Policy, PolicyAction, PolicyId, PolicyState};
 pub use replay::{LARGEST_WINDOW, Position, Replay};
 pub use request::{Answer, Request, Reservation};
-pub use sa::{ESP, Encap, Mode, Offload, Sa, SaDirection, SaFlags, SaId, SaState};
+pub use sa::{ESP, Sa, SaDirection, SaFlags, SaId};
+pub use sa_state::SaState;
 pub use selector::{Mark, Port, Selector};
 pub use socket::bypass;
+pub use template::Template;
 
 use bytes::Writer;
 use channel::{Channel, Reply};

@@ -9,8 +9,10 @@ use super::bytes::Writer;
 use super::error::About;
 use super::migrate::Migration;
 use super::number;
+use super::parts::Mode;
 use super::policy::{Policy, PolicyId, PolicyState};
-use super::sa::{Mode, Sa, SaId, SaState};
+use super::sa::{Sa, SaId};
+use super::sa_state::SaState;
 use super::selector::Mark;
 
 /// Octets no request exceeds: an SA with the longest keys and the largest window takes less than 1,500.

@@ -67,6 +67,12 @@ impl Selector {
         }
     }
 
+    /// The same without host bits: as the kernel gives it back.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        Self { src: (masked(self.src), self.src.1), dst: (masked(self.dst), self.dst.1), ..self }
+    }
+
     /// Whether it is for IPv4.
     #[must_use]
     pub const fn is_v4(&self) -> bool {

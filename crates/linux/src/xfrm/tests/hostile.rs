@@ -89,6 +89,7 @@ proptest! {
         selector.write(&mut w);
         prop_assert_eq!(w.as_slice().len(), 56);
         let read = Selector::read(&mut bytes::Reader(w.as_slice())).unwrap().unwrap();
+        prop_assert_eq!(read, selector.canonical());
         let mut again = Writer::with_capacity(64);
         read.write(&mut again);
         prop_assert_eq!(again.as_slice(), w.as_slice());

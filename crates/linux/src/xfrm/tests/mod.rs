@@ -1,5 +1,6 @@
 //! The encoding against what others encode, and the conversation against a kernel that misbehaves.
 
+mod answers;
 mod events;
 mod hostile;
 mod peer;

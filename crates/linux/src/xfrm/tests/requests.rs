@@ -179,3 +179,42 @@ fn sas_are_written_as_by_ip_xfrm() {
     };
     compare("sa_spi", &written(Request::ReserveSpi(reservation)), &[]);
 }
+
+/// `struct xfrm_userpolicy_id`, then one `struct xfrm_user_migrate` and a `struct xfrm_encap_tmpl`, put together from
+/// linux/xfrm.h by hand: iproute2 has no command for it.
+#[test]
+fn a_migration_is_written_as_the_header_says() {
+    let ends = |src: &str, dst: &str| Ends { src: src.parse().unwrap(), dst: dst.parse().unwrap() };
+    let policy = Policy::pass(between("10.0.1.1/32", "10.0.2.0/24"), Direction::Out, 1);
+    let one = Move {
+        from: ends("192.0.2.1", "192.0.2.2"),
+        to: ends("2001:db8::1", "2001:db8::2"),
+        protocol: ESP,
+        mode: Mode::Tunnel,
+        reqid: 5,
+    };
+    let encap = Some(Encap { src_port: 4500, dst_port: 1234 });
+    let migration = Migration { policy: policy.id(), moves: vec![one], encap };
+    let zeros = |count: usize| "00".repeat(count);
+    let wanted = [
+        &format!("0a000200{}0a000101{}", zeros(12), zeros(12)), // daddr, saddr
+        "0000000000000000",                                     // ports and their masks
+        "0200182000000000",                                     // family, prefixlen_d, prefixlen_s, proto
+        &zeros(8),                                              // ifindex, user
+        "0000000001000000",                                     // index, dir
+        "50001100",                                             // nla_len 80, XFRMA_MIGRATE
+        &format!("c0000202{}c0000201{}", zeros(12), zeros(12)), // old_daddr, old_saddr
+        "20010db8000000000000000000000002",                     // new_daddr
+        "20010db8000000000000000000000001",                     // new_saddr
+        "32010000",                                             // proto, mode, reserved
+        "05000000",                                             // reqid
+        "02000a00",                                             // old_family, new_family
+        "1c000400",                                             // nla_len 28, XFRMA_ENCAP
+        "0200119404d20000", // UDP_ENCAP_ESPINUDP, encap_sport, encap_dport
+        &zeros(16),         // encap_oa
+    ]
+    .concat();
+    let message = written(Request::Migrate(&migration));
+    assert_eq!((message[4], message[6]), (0x21, 5));
+    assert_eq!(message[16..], octets(&wanted));
+}
