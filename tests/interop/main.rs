@@ -47,6 +47,7 @@ mod newer;
 mod ours;
 mod reload;
 mod switches;
+mod updown;
 mod vici_client;
 
 /// Runs a case for `roles`, in a sandbox if need be; skips it where one of them is not there.

@@ -252,7 +252,6 @@ fn refused_by_name_unless_it_asks_for_nothing() {
         ("remote { groups = a }", "`groups` in `connections.c.remote` is not served"),
         ("local-1 { }\nlocal-2 { }", "`local-2` is a second round"),
         ("children { n { mode = beet } }", "`mode = beet` is not served"),
-        ("children { n { updown = /bin/x } }", "updown scripts are not run yet"),
         ("children { n { label = system_u } }", "`label` in `connections.c.children.n` is not served"),
         (
             "children { n { mark_in = red } }",

@@ -31,6 +31,7 @@ use crate::shunts::Shunts;
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::traps::Traps;
+use crate::updown::Updown;
 use crate::{key_export, views};
 
 /// Datagrams of one socket that are read before other inputs get their turn.
@@ -86,6 +87,7 @@ pub(crate) struct Driver {
     pub(crate) traps: Traps,
     pub(crate) shunts: Shunts,
     pub(crate) firewall: Option<Firewall>,
+    pub(crate) updown: Updown,
     pub(crate) attributes: Vec<(u16, Vec<u8>)>,
     /// What strongswan.conf says, but for what was decided at the start.
     pub(crate) settings: StrongswanConf,
@@ -125,6 +127,7 @@ pub(crate) struct Parts {
 impl Driver {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Self {
+        let updown = Updown::new(Arc::clone(&parts.logger));
         Self {
             endpoint: parts.endpoint,
             clock: parts.clock,
@@ -143,6 +146,7 @@ impl Driver {
             traps: Traps::default(),
             shunts: Shunts::default(),
             firewall: parts.firewall,
+            updown,
             attributes: parts.settings.attributes.clone(),
             settings: parts.settings,
             unresolved: BTreeSet::new(),
@@ -216,9 +220,13 @@ impl Driver {
         self.mailbox.waker().wake();
     }
 
-    /// What was lost before anybody looked at it: to a full mailbox, and to full socket buffers.
-    pub(crate) fn lost(&self) -> [(&'static str, u64); 2] {
-        [("queue-full", self.lost), ("socket-full", self.sockets.dropped())]
+    /// What was lost before anybody looked at it: to a full mailbox, to full socket buffers, to scripts that are too slow.
+    pub(crate) fn lost(&self) -> [(&'static str, u64); 3] {
+        [
+            ("queue-full", self.lost),
+            ("socket-full", self.sockets.dropped()),
+            ("updown-full", self.updown.dropped()),
+        ]
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -380,12 +388,14 @@ impl Driver {
                     self.failures.child_up(&sa.name, &child.name);
                     self.events.child_updown(true, &sa, child);
                 }
+                self.updown_up(ike, id);
             }
             Event::ChildDown { snapshot, .. } => {
                 let sa = views::ike_sa(&snapshot, now, &*self.dataplane);
                 if let Some(child) = sa.children.first() {
                     self.events.child_updown(false, &sa, child);
                 }
+                self.updown_down(&snapshot);
             }
             Event::IkeRekeyed { old, new } => {
                 self.counters.ike_rekeyed(self.endpoint.ike_sa(new).is_some_and(|v| v.initiator));
@@ -395,6 +405,7 @@ impl Driver {
             }
             Event::ChildRekeyed { ike, old, new } => {
                 self.counters.child_rekeyed();
+                self.updown.rekeyed(old, new);
                 if let Some(sa) = shown(self, ike) {
                     let child = |id| sa.children.iter().find(|c| c.id == id);
                     if let (Some(old), Some(new)) = (child(old), child(new)) {
@@ -440,6 +451,7 @@ impl Driver {
 
     fn leave(&mut self) {
         self.pump();
+        self.updown_all_down();
         self.dataplane.shutdown();
         if let Some(firewall) = self.firewall.take() {
             firewall.stop();

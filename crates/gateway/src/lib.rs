@@ -34,6 +34,7 @@ mod shunts;
 mod sockets;
 mod store;
 mod traps;
+mod updown;
 mod views;
 
 pub use environment::Environment;

@@ -73,7 +73,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
         netlink: Netlink::new()
             .map_err(|e| format!("opening netlink: {e}"))?
             .marked(settings::socket_mark(&conf)),
-        resolv: conf.resolve_file.clone().map(ResolvConf::new),
+        resolv: conf.resolve_file.clone().filter(|_| !conf.updown_dns).map(ResolvConf::new),
         keylog: keylog(&conf, &logger)?,
         settings: conf.clone(),
         mailbox: mailbox.clone(),
@@ -103,6 +103,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
     notify("STOPPING=1\n");
     // Nobody waits for an answer that will not come.
     drop(mail);
+    driver.updown.finish(driver.settings.adit.updown_timeout);
     signal_handle.close();
     drop(server);
     // it ends with its handle closed; a panic in it is no reason to fail now

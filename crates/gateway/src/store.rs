@@ -110,6 +110,11 @@ impl Store {
         self.connections.values().filter(|c| c.source == Source::File).map(|c| &*c.ike)
     }
 
+    /// A connection as it was written.
+    pub(crate) fn conf(&self, name: &str) -> Option<&Arc<swanctl::Connection>> {
+        self.connections.get(name).map(|c| &c.conf)
+    }
+
     /// A connection as the protocol knows it.
     pub(crate) fn ike(&self, name: &str) -> Option<&Arc<ike::Connection>> {
         self.connections.get(name).map(|c| &c.ike)

@@ -124,6 +124,8 @@ pub struct IkeSaView<'a> {
     pub reauth_at: Option<Instant>,
     /// Virtual addresses we were given.
     pub local_vips: Cow<'a, [IpAddr]>,
+    /// DNS servers that came with them.
+    pub local_dns: Cow<'a, [IpAddr]>,
     /// Virtual addresses we gave.
     pub remote_vips: Cow<'a, [IpAddr]>,
     /// strongSwan's names of tasks that wait.
@@ -170,6 +172,7 @@ impl IkeSaView<'_> {
             rekey_at: self.rekey_at,
             reauth_at: self.reauth_at,
             local_vips: Cow::Owned(self.local_vips.into_owned()),
+            local_dns: Cow::Owned(self.local_dns.into_owned()),
             remote_vips: Cow::Owned(self.remote_vips.into_owned()),
             tasks_queued: self.tasks_queued,
             tasks_active: self.tasks_active,

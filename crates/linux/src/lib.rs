@@ -15,6 +15,7 @@ pub mod nat;
 pub mod netns;
 mod nft;
 pub mod poll;
+pub mod process;
 pub mod raw;
 pub mod route;
 pub mod ruleset;

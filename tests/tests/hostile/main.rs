@@ -38,7 +38,7 @@
 //!
 //! Not applicable as long as the thing itself is not there: 15 (RADIUS), 16 (EAP-TTLS), 17 and 20 (TLS), 22 (no CRL,
 //! OCSP or URL is ever fetched), 38 (kernel ESP; ours owns its buffers, see `esp`). Row 18 (name constraints) is tested
-//! where paths are built, in `adit-pki`.
+//! where paths are built, in `adit-pki`; row 33's shell, where scripts are run, in `adit-gateway` (`updown`).
 
 #[allow(dead_code, reason = "shared with the pair tests")]
 #[path = "../pair/host.rs"]

@@ -244,7 +244,7 @@ pub const STRONGSWAN: &[Key] = &[
     served("plugins.kernel-libipsec.raw_esp"),
     served("plugins.kernel-libipsec.fwmark"),
     served("plugins.attr.*"),
-    ignored("plugins.updown.dns_handler", "updown scripts are not run yet"),
+    served("plugins.updown.dns_handler"),
     ignored("plugins.revocation.enable_ocsp", REVOCATION),
     ignored("plugins.revocation.enable_crl", REVOCATION),
     ignored("plugins.revocation.timeout", REVOCATION),

@@ -39,7 +39,7 @@ const OTHERS: [&str; 11] = [
     "medsrv",
     "manager",
 ];
-const ADIT_KEYS: [&str; 16] = [
+const ADIT_KEYS: &[&str] = &[
     "dataplane",
     "firewall",
     "tun",
@@ -52,6 +52,7 @@ const ADIT_KEYS: [&str; 16] = [
     "half_open_limit",
     "pending_auth_limit",
     "pending_auth_timeout",
+    "updown_timeout",
     "init_rate",
     "init_rate_ip",
     "init_rate_unproven",
@@ -142,6 +143,7 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
     let attributes = attributes(plugin("attr"), diagnostics);
     let save_keys = save_keys(plugin("save-keys"), diagnostics);
     let resolve_file = resolve_file(plugin("resolve"), diagnostics, d.resolve_file);
+    let updown_dns = Fields::new(plugin("updown"), diagnostics).bool("dns_handler", false);
     let vici_socket = plugin("vici").get("socket").map(str::to_owned);
     let mut socket = Fields::new(plugin("socket-default"), diagnostics);
     let socket_fwmark = fwmark(&mut socket);
@@ -213,6 +215,7 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
         nbns,
         attributes,
         resolve_file,
+        updown_dns,
         filelogs,
         syslogs,
         syslog_identifier: section.get("syslog.identifier").map(str::to_owned),
@@ -360,7 +363,7 @@ fn absolute(fields: &mut Fields<'_>, key: &str) -> Option<PathBuf> {
 }
 
 fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
-    check_own("adit", section, &ADIT_KEYS, &["redirect", "dropin"], diagnostics);
+    check_own("adit", section, ADIT_KEYS, &["redirect", "dropin"], diagnostics);
     let redirect =
         section.section("redirect").map(|section| redirect(section, diagnostics)).unwrap_or_default();
     let dropin =
@@ -395,6 +398,7 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
         message_id_sync: fields.bool("message_id_sync", default.message_id_sync),
         redirect,
         pending_auth_timeout: fields.time("pending_auth_timeout", default.pending_auth_timeout),
+        updown_timeout: fields.time("updown_timeout", default.updown_timeout),
         quick_crash_file: absolute(&mut fields, "quick_crash_file"),
         resume: fields.bool("resume", default.resume),
         ticket_file: absolute(&mut fields, "ticket_file"),

@@ -85,6 +85,8 @@ pub struct StrongswanConf {
     pub attributes: Vec<(u16, Vec<u8>)>,
     /// Where DNS servers that we were given are written; `None` = nowhere (`plugins.resolve.load = no`).
     pub resolve_file: Option<PathBuf>,
+    /// DNS servers that we were given go to `updown` scripts (`plugins.updown.dns_handler`), and nowhere else.
+    pub updown_dns: bool,
     /// Log files.
     pub filelogs: Vec<FileLog>,
     /// Syslog facilities.
@@ -158,6 +160,7 @@ impl Default for StrongswanConf {
             nbns: Vec::new(),
             attributes: Vec::new(),
             resolve_file: Some(PathBuf::from("/etc/resolv.conf")),
+            updown_dns: false,
             filelogs: Vec::new(),
             syslogs: Vec::new(),
             syslog_identifier: None,
@@ -308,6 +311,8 @@ pub struct AditConf {
     pub message_id_sync: bool,
     /// How long a peer whose IKE_AUTH has begun may take to finish it.
     pub pending_auth_timeout: Duration,
+    /// How long one run of an `updown` script may take; all that are left, when the daemon ends.
+    pub updown_timeout: Duration,
     /// The section `redirect`.
     pub redirect: RedirectConf,
     /// Half-open IKE_SAs beyond which one of the busiest address is given up; 0 = none.
@@ -353,6 +358,7 @@ impl Default for AditConf {
             message_id_sync: true,
             redirect: RedirectConf::default(),
             pending_auth_timeout: Duration::from_secs(60),
+            updown_timeout: Duration::from_secs(30),
             quick_crash_file: None,
             resume: false,
             ticket_file: None,

@@ -61,7 +61,10 @@ pub(super) fn read(name: &str, section: &Section, diagnostics: &mut Vec<Diagnost
         reqid: fields.number("reqid", "a number").unwrap_or(0),
         options,
         numbering,
-        updown: None,
+        updown: fields.parsed("updown", "a command line", |text| {
+            (!text.trim().is_empty() && !text.contains('\0')).then(|| text.to_owned())
+        }),
+        hostaccess: fields.bool("hostaccess", false),
     }
 }
 

@@ -245,8 +245,10 @@ pub struct Child {
     pub options: EntryOptions,
     /// Which numbers in there are `%unique` or `%unique-dir`.
     pub numbering: Numbering,
-    /// Command run on up and down. Refused until it is served, so always `None`.
+    /// Command run on up and down.
     pub updown: Option<String>,
+    /// A flag for that command.
+    pub hostaccess: bool,
 }
 
 /// One `pools.<name>` section.

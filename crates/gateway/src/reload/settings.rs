@@ -40,6 +40,7 @@ at_start! {
     "charon.routing_table_prio" = routing_table_prio;
     "charon.install_virtual_ip" = install_virtual_ip;
     "charon.plugins.resolve.file" = resolve_file;
+    "charon.plugins.updown.dns_handler" = updown_dns;
     "charon.plugins.vici.socket" = vici_socket;
     "charon.plugins.save-keys" = save_keys;
     "charon.plugins.socket-default.fwmark" = socket_fwmark;
@@ -112,6 +113,7 @@ pub(crate) fn plan(running: &StrongswanConf, wanted: &StrongswanConf) -> Setting
         "adit.half_open_limit" = adit.half_open_limit;
         "adit.pending_auth_limit" = adit.pending_auth_limit;
         "adit.pending_auth_timeout" = adit.pending_auth_timeout;
+        "adit.updown_timeout" = adit.updown_timeout;
         "adit.init_rate" = adit.init_rate;
         "adit.init_rate_ip" = adit.init_rate_ip;
         "adit.init_rate_unproven" = adit.init_rate_unproven;

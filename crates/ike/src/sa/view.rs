@@ -46,6 +46,7 @@ impl IkeSa {
             rekey_at: self.rekey_at,
             reauth_at: self.reauth_at,
             local_vips: Cow::Borrowed(&self.local_vips),
+            local_dns: Cow::Borrowed(&self.local_dns),
             remote_vips: Cow::Borrowed(&self.remote_vips),
             tasks_queued: self.queue.iter().map(task_name).collect(),
             tasks_active: self.active_names(),
