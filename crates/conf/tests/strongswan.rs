@@ -151,8 +151,8 @@ fn slips() {
             "strongswan.conf:1:8: error: unknown key `dataplan` in `adit`; did you mean `dataplane`?",
         ),
         (
-            "adit { dataplane = kernel }",
-            "strongswan.conf:1:20: error: `kernel` is no value for `dataplane`: expected auto, userspace or null",
+            "adit { dataplane = kernal }",
+            "strongswan.conf:1:20: error: `kernal` is no value for `dataplane`: expected auto, kernel, userspace or null; did you mean `kernel`?",
         ),
         (
             "adit { tun = a/b }",

@@ -45,6 +45,12 @@ pub enum DataplaneEvent {
         /// The inner packet.
         packet: PacketInfo,
     },
+    /// Somebody else has changed what is ours in the kernel, or left something there: what it was and what was done about
+    /// it, for the log.
+    Disturbed {
+        /// The sentence.
+        sentence: String,
+    },
     /// Somebody has deleted the TUN device. Nothing is carried any more until the data plane is made anew.
     DeviceLost,
 }

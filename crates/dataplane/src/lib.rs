@@ -1,14 +1,15 @@
 //! Data planes: what carries packets through the CHILD_SAs that IKE has negotiated.
 //!
 //! In: [`ChildSa`] records, traps, virtual IPs. Out: encrypted and decrypted packets, [`DataplaneEvent`]s, usage.
-//! [`Userspace`] does ESP itself between a TUN device and UDP or raw sockets, [`Null`] only keeps the books (load
-//! tests); a kernel backend has the same face.
+//! [`Kernel`] has the kernel do ESP, [`Userspace`] does it itself between a TUN device and UDP or raw sockets, [`Null`]
+//! only keeps the books (load tests).
 //!
 //! A data plane never negotiates: it says that traffic waits, that an SA is used up, that a peer seems to have
 //! moved, and leaves the decision to IKE. It never leaves an address, route, rule or device behind after
 //! [`Dataplane::shutdown`], and at start removes what a killed predecessor left.
 
 mod event;
+pub mod kernel;
 mod null;
 mod routes;
 mod state;
@@ -21,6 +22,7 @@ use adit_ipsec::{ChildSa, EntryOptions, ShuntPolicy, TrapPolicy, Usage};
 
 pub use adit_linux::route::Own;
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
+pub use kernel::Kernel;
 pub use null::Null;
 pub use routes::RouteConfig;
 pub use userspace::{Userspace, UserspaceConfig};

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use adit_dataplane::Dataplane;
+use adit_dataplane::{Dataplane, Userspace};
 use adit_ipsec::{ChildSa, CopyDscp, Mode, Selector, SelectorSpec, Shunt, ShuntPolicy};
 use adit_linux::Fields;
 use lab::{Host, address, both, crosses, keys, planes, silent};
@@ -42,7 +42,7 @@ fn paths(child: &mut ChildSa, v6: bool) {
 
 #[test]
 fn either_family_crosses_in_either_raw_and_encapsulated() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     for outer_v6 in [false, true] {
         for encap in [true, false] {
             both(&mut a, &mut b, |child| {
@@ -80,7 +80,7 @@ fn transport(child: &mut ChildSa, v6: bool, encap: bool) {
 
 #[test]
 fn transport_mode_carries_the_hosts_own_packets() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     for v6 in [false, true] {
         for encap in [true, false] {
             // Other keys each time: what is still under way of the last SA must not be for this one.
@@ -130,7 +130,7 @@ fn transport_mode_carries_the_hosts_own_packets() {
 /// The first host is behind a NAT: what it calls 10.99.0.1 comes from its outer address.
 #[test]
 fn transport_mode_through_a_nat_mends_checksums() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let own = address("10.99.0.1");
     a.ip("addr add 10.99.0.1/32 dev eth0");
     let rule = "add table ip lab; add chain ip lab post { type nat hook postrouting priority 100 ; }; add rule ip lab \
@@ -161,7 +161,7 @@ fn transport_mode_through_a_nat_mends_checksums() {
 
 #[test]
 fn only_what_the_selectors_name_goes_through() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |child| {
         let near = vec![selector("10.1.0.0/16[udp/7000-7010]"), selector("10.1.0.0/16[icmp/8]")];
         let far = vec![
@@ -207,7 +207,7 @@ fn only_what_the_selectors_name_goes_through() {
 
 #[test]
 fn the_narrower_of_two_children_takes_its_packets() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     for (series, local) in [(1, "10.1.0.0/16[udp/7001]"), (2, "10.1.0.0/16")] {
         for host in [&mut a, &mut b] {
             let other = if host.n == 1 { 2 } else { 1 };
@@ -271,7 +271,7 @@ fn receive(socket: &adit_linux::udp::UdpSocket) -> (Vec<u8>, u8) {
 //= rfc7296 2.24-1
 #[test]
 fn ecn_and_dscp_come_out_as_rfc_6040_says() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     b.plane().install(lab::sa_of(2, 1, 1)).unwrap();
     let y = tos_of(&b, 7002);
     let table = [
@@ -315,7 +315,7 @@ fn ecn_and_dscp_come_out_as_rfc_6040_says() {
 
 #[test]
 fn padded_and_dummy_packets_are_understood() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     b.plane().install(lab::sa_of(2, 1, 1)).unwrap();
     let y = b.socket(at(b.inner(), 7002));
     send_sealed(&a, 0, 0, adit_esp::NEXT_HEADER_DUMMY, &[0; 900], 0);
@@ -350,7 +350,7 @@ fn padded_and_dummy_packets_are_understood() {
 
 #[test]
 fn what_must_not_be_fragmented_and_does_not_fit_is_told_to_its_sender() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |_| ());
     // The path becomes smaller than it was when the SA was made.
     a.ip("route add 192.0.2.2 dev eth0 mtu 1300");
@@ -390,7 +390,7 @@ fn shunt(id: u32, kind: Shunt, local: &str, remote: &str) -> ShuntPolicy {
 
 #[test]
 fn what_passes_goes_around_the_tunnel() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     // A full tunnel; the peer's network is also reachable in the clear.
     let mut here = lab::sa_of(1, 2, 1);
     here.remote_ts = vec![selector("0.0.0.0/0"), selector("::/0")];
@@ -439,7 +439,7 @@ fn what_passes_goes_around_the_tunnel() {
 
 #[test]
 fn what_is_dropped_passes_in_no_direction_unless_by_a_tunnel() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     a.ip("route add 10.2.0.0/16 via 192.0.2.2");
     b.ip("route add 10.1.0.0/16 via 192.0.2.1");
     a.ip("-6 route add fd00:2::/64 via 2001:db8::2");
@@ -486,7 +486,7 @@ fn what_is_dropped_passes_in_no_direction_unless_by_a_tunnel() {
 /// What a killed predecessor left goes at the next start.
 #[test]
 fn left_over_policies_are_removed_at_start() {
-    let Some((mut a, _b)) = lab::hosts() else { return };
+    let Some((mut a, _b)) = lab::hosts::<Userspace>() else { return };
     a.ip("rule add pref 221 nop protocol 220");
     a.ip("rule add pref 219 from 10.1.0.0/16 to 10.2.0.0/16 ipproto udp dport 53 goto 221 protocol 220");
     a.ip("-6 rule add pref 221 nop protocol 220");

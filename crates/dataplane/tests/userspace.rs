@@ -7,7 +7,7 @@ mod lab;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_dataplane::{Dataplane, DataplaneEvent, RouteConfig, UserspaceConfig};
+use adit_dataplane::{Dataplane, DataplaneEvent, RouteConfig, Userspace, UserspaceConfig};
 use adit_ipsec::{ChildSa, EntryOptions, Limits, Mark, Mode, TrapPolicy};
 use adit_linux::route::{News, Watch};
 use lab::{Host, address, both, crosses, hosts, net, planes, sa, silent};
@@ -18,7 +18,7 @@ fn apps(a: &Host, b: &Host) -> (std::net::UdpSocket, std::net::UdpSocket) {
 
 #[test]
 fn traffic_crosses_and_nothing_is_left_behind() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let (x, y) = apps(&a, &b);
     assert!(x.send_to(b"no route yet", y.local_addr().unwrap()).is_err());
     both(&mut a, &mut b, |_| ());
@@ -46,7 +46,7 @@ fn traffic_crosses_and_nothing_is_left_behind() {
 
 #[test]
 fn what_only_a_kernel_can_do_is_refused_by_name() {
-    let Some((mut a, b)) = planes() else { return };
+    let Some((mut a, b)) = planes::<Userspace>() else { return };
     let mut marked = sa(&a, &b, 1);
     marked.options =
         Arc::new(EntryOptions { mark_in: Mark { value: 7, mask: 0xff }, ..EntryOptions::default() });
@@ -59,7 +59,7 @@ fn what_only_a_kernel_can_do_is_refused_by_name() {
 
 #[test]
 fn an_inner_source_outside_of_the_selectors_is_dropped() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |_| ());
     // Host 1 believes that it may send from anywhere; host 2 knows better.
     a.plane().remove(1);
@@ -85,7 +85,7 @@ fn an_inner_source_outside_of_the_selectors_is_dropped() {
 
 #[test]
 fn a_trap_asks_once_and_its_first_packet_is_delivered() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let there = sa(&b, &a, 1);
     b.plane().install(there).unwrap();
     let trap = TrapPolicy {
@@ -134,7 +134,7 @@ fn a_trap_asks_once_and_its_first_packet_is_delivered() {
 
 #[test]
 fn a_rekey_loses_nothing() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |_| ());
     let (x, y) = apps(&a, &b);
     crosses(&x, &y, "on the old SA");
@@ -162,7 +162,7 @@ fn a_rekey_loses_nothing() {
 
 #[test]
 fn a_full_tunnel_does_not_swallow_its_own_packets() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let mut here = sa(&a, &b, 1);
     here.remote_ts = vec![net("0.0.0.0/0")];
     here.local_ts = vec![net("10.3.0.1/32")];
@@ -200,7 +200,7 @@ fn a_full_tunnel_does_not_swallow_its_own_packets() {
 
 #[test]
 fn a_selector_that_is_the_peer_itself_works_by_the_mark_of_our_sockets() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
     for (host, own, peer) in [(&mut a, one, two), (&mut b, two, one)] {
         let other = if host.n == 1 { 2 } else { 1 };
@@ -236,7 +236,7 @@ fn a_selector_that_is_the_peer_itself_works_by_the_mark_of_our_sockets() {
 //= rfc7296 2.23-4, 2.23-9
 #[test]
 fn raw_esp_crosses_and_either_form_is_accepted() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |child| child.udp_encap = false);
     let (x, y) = apps(&a, &b);
     crosses(&x, &y, "protocol 50");
@@ -250,7 +250,7 @@ fn raw_esp_crosses_and_either_form_is_accepted() {
 
 #[test]
 fn ipv6_outside_works_raw_and_encapsulated() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let (x, y) = apps(&a, &b);
     for (series, encap) in [(1, true), (2, false)] {
         let outer = |n: u8| SocketAddr::new(address(format!("2001:db8::{n}")), 4500);
@@ -269,7 +269,7 @@ fn ipv6_outside_works_raw_and_encapsulated() {
 
 #[test]
 fn a_peer_that_moves_is_reported_once_and_followed_when_told() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |_| ());
     a.ip("addr add 192.0.2.99/24 dev eth0");
     let moved: SocketAddr = "192.0.2.99:4500".parse().unwrap();
@@ -292,7 +292,7 @@ fn a_peer_that_moves_is_reported_once_and_followed_when_told() {
 
 #[test]
 fn ike_and_strangers_are_told_apart() {
-    let Some((a, mut b)) = planes() else { return };
+    let Some((a, mut b)) = planes::<Userspace>() else { return };
     let to = SocketAddr::new(b.outer(), 4500);
     let from = Some(a.outer());
     a.sockets[0].send(from, to, &[0xff]).unwrap();
@@ -312,7 +312,7 @@ fn ike_and_strangers_are_told_apart() {
 
 #[test]
 fn limits_are_reported_and_the_hard_one_ends_the_sa() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |child| {
         if child.local.ip() == address("192.0.2.1") {
             child.limits = Limits { soft_packets: Some(2), hard_packets: Some(3), ..Limits::default() };
@@ -331,7 +331,7 @@ fn limits_are_reported_and_the_hard_one_ends_the_sa() {
 
 #[test]
 fn a_killed_predecessor_leaves_no_trace_and_others_keep_theirs() {
-    let Some((mut a, _b)) = hosts() else { return };
+    let Some((mut a, _b)) = hosts::<Userspace>() else { return };
     // What an operator has put into the table stays.
     a.ip("route add throw 172.31.0.0/16 table 220");
     a.before = a.listing();
@@ -352,7 +352,7 @@ fn a_killed_predecessor_leaves_no_trace_and_others_keep_theirs() {
 
 #[test]
 fn a_device_set_down_and_emptied_comes_back_with_all_that_was_on_it() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     both(&mut a, &mut b, |_| ());
     a.plane().add_virtual_ip(address("10.3.0.1"), address("192.0.2.1")).unwrap();
     a.plane().add_virtual_ip(address("fd03::1"), address("192.0.2.1")).unwrap();
@@ -390,7 +390,7 @@ fn a_device_set_down_and_emptied_comes_back_with_all_that_was_on_it() {
 
 #[test]
 fn a_second_daemon_is_refused_and_the_first_keeps_what_it_has() {
-    let Some((a, _b)) = planes() else { return };
+    let Some((a, _b)) = planes::<Userspace>() else { return };
     let error = a
         .namespace
         .run(|| {
@@ -410,7 +410,7 @@ fn a_second_daemon_is_refused_and_the_first_keeps_what_it_has() {
 
 #[test]
 fn a_small_path_lowers_the_mtu_and_nothing_is_fragmented() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     a.ip("link set eth0 mtu 1400");
     b.ip("link set eth0 mtu 1400");
     both(&mut a, &mut b, |_| ());
@@ -431,7 +431,7 @@ fn a_small_path_lowers_the_mtu_and_nothing_is_fragmented() {
 
 #[test]
 fn a_device_deleted_by_hand_is_reported() {
-    let Some((mut a, _b)) = planes() else { return };
+    let Some((mut a, _b)) = planes::<Userspace>() else { return };
     a.ip("link del adit0");
     assert!(matches!(a.event(), DataplaneEvent::DeviceLost));
     a.shutdown();
@@ -439,7 +439,7 @@ fn a_device_deleted_by_hand_is_reported() {
 
 #[test]
 fn two_thousand_clients_are_told_apart() {
-    let Some((mut a, mut b)) = planes() else { return };
+    let Some((mut a, mut b)) = planes::<Userspace>() else { return };
     let client = |n: u32| std::net::IpAddr::V4((0x0a01_0000 + n).into());
     let start = std::time::Instant::now();
     for n in 1..=2000 {

@@ -34,8 +34,8 @@ const MAX_LINES: usize = 1024;
 /// Threads besides those of clients: protocol, data plane, signals.
 const THREADS: u32 = 3;
 
-/// The names that operators know from plugin lists.
-const PLUGINS: [&str; 16] = [
+/// The names that operators know from plugin lists, but for the data plane's.
+const PLUGINS: [&str; 15] = [
     "aes",
     "sha2",
     "hmac",
@@ -50,9 +50,17 @@ const PLUGINS: [&str; 16] = [
     "pubkey",
     "eap-identity",
     "eap-mschapv2",
-    "kernel-libipsec",
     "vici",
 ];
+
+/// The plugin of strongSwan that does what a data plane does.
+fn plugin_of(dataplane: &str) -> Option<&'static str> {
+    match dataplane {
+        "kernel" => Some("kernel-netlink"),
+        "userspace" => Some("kernel-libipsec"),
+        _ => None,
+    }
+}
 
 /// Reaches the protocol thread; any thread may hold one.
 pub(crate) struct Handle {
@@ -199,7 +207,7 @@ impl Daemon for Handle {
     }
 
     fn stats(&self) -> StatsSnapshot {
-        let (stats, lost) = self.ask(|d| (d.endpoint.stats(), d.lost()));
+        let (stats, lost, dataplane) = self.ask(|d| (d.endpoint.stats(), d.lost(), d.dataplane.name()));
         let uptime = self.clock.elapsed();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(uptime);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -212,7 +220,7 @@ impl Daemon for Handle {
             half_open: count(stats.half_open + stats.pending),
             admission: stats.admission().into_iter().chain(lost).collect(),
             scheduled: count(stats.ike_sas),
-            plugins: PLUGINS.iter().map(|p| (*p).to_owned()).collect(),
+            plugins: PLUGINS.into_iter().chain(plugin_of(dataplane)).map(str::to_owned).collect(),
             ..StatsSnapshot::default()
         }
     }

@@ -440,6 +440,7 @@ impl Driver {
             DataplaneEvent::SpiUnknown { spi, remote } => {
                 self.logger.line(Group::Esp, 2, format!("no CHILD_SA with SPI {spi:08x}, ESP packet from {remote}"));
             }
+            DataplaneEvent::Disturbed { sentence } => self.logger.line(Group::Knl, 0, sentence),
             DataplaneEvent::DeviceLost => self.logger.line(
                 Group::Knl,
                 0,

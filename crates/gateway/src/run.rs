@@ -6,7 +6,7 @@ use std::sync::Arc;
 use adit_conf::StrongswanConf;
 use adit_conf::strongswan::DataplaneKind;
 use adit_crypto::SystemRandom;
-use adit_dataplane::{Dataplane, Null, userspace};
+use adit_dataplane::{Dataplane, Kernel, Null, userspace};
 use adit_ike::{Config, Endpoint, Group, Path};
 use adit_linux::route::{Netlink, Watch};
 use adit_vici::Server;
@@ -118,12 +118,28 @@ fn dataplane(
     mailbox: &Mailbox,
     logger: &Logger,
 ) -> Result<Box<dyn Dataplane>, String> {
-    if conf.adit.dataplane == DataplaneKind::Null {
-        logger.line(Group::Knl, 0, "data plane: null, by configuration; no packets will be carried");
-        return Ok(Box::new(Null::default()));
-    }
-    if conf.adit.dataplane == DataplaneKind::Auto {
-        logger.line(Group::Knl, 1, "data plane: userspace (the kernel data plane is not built yet)");
+    match conf.adit.dataplane {
+        DataplaneKind::Null => {
+            logger.line(Group::Knl, 0, "data plane: null, by configuration; no packets will be carried");
+            return Ok(Box::new(Null::default()));
+        }
+        DataplaneKind::Userspace => {}
+        DataplaneKind::Auto | DataplaneKind::Kernel => match kernel(conf, sockets, mailbox) {
+            Ok(plane) => {
+                logger.line(Group::Knl, 1, "data plane: kernel");
+                return Ok(Box::new(plane));
+            }
+            Err(error) if conf.adit.dataplane == DataplaneKind::Kernel => {
+                return Err(format!("starting the kernel data plane: {error}"));
+            }
+            Err(error) => {
+                logger.line(
+                    Group::Knl,
+                    1,
+                    format!("data plane: userspace, since the kernel cannot: {error}"),
+                );
+            }
+        },
     }
     let (sink, events) = (mailbox.clone(), mailbox.clone());
     let plane = userspace::new(
@@ -136,6 +152,15 @@ fn dataplane(
     )
     .map_err(|e| format!("starting the userspace data plane: {e}"))?;
     Ok(Box::new(plane))
+}
+
+/// The kernel's data plane, if it has one, and sockets that go with it.
+fn kernel(conf: &StrongswanConf, sockets: &Sockets, mailbox: &Mailbox) -> std::io::Result<Kernel> {
+    let events = mailbox.clone();
+    let plane =
+        Kernel::new(settings::routes(conf), Arc::new(move |event| events.offer(Mail::Dataplane(event))))?;
+    sockets.beside_the_kernel()?;
+    Ok(plane)
 }
 
 /// Without it tunnels come up all the same, and do not notice when addresses change.

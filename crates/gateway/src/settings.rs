@@ -65,11 +65,12 @@ pub(crate) fn core(conf: &StrongswanConf, logger: &Logger) -> Result<adit_ike::S
     })
 }
 
-/// The mark of what the daemon sends itself. With the userspace data plane there always is one: a rule may have to
-/// tell it from what goes into tunnels.
+/// The mark of what the daemon sends itself. Where the data plane may be userspace there always is one: a rule may have to
+/// tell it from what goes into tunnels. With the kernel's, the sockets' own policies do.
 pub(crate) fn socket_mark(conf: &StrongswanConf) -> Option<u32> {
     conf.socket_fwmark.map(|m| m.value).or_else(|| {
-        let own = !matches!(conf.adit.dataplane, DataplaneKind::Null) && conf.rule_fwmark.is_none();
+        let tells = matches!(conf.adit.dataplane, DataplaneKind::Auto | DataplaneKind::Userspace);
+        let own = tells && conf.rule_fwmark.is_none();
         own.then_some(userspace::MARK)
     })
 }

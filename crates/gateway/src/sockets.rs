@@ -10,6 +10,7 @@ use std::sync::Arc;
 use adit_ike::Path;
 use adit_linux::poll::Poller;
 use adit_linux::udp::{Batch, UdpSocket};
+use adit_linux::xfrm;
 
 /// RFC 3948 §2.2: four zero bytes where ESP has its SPI.
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
@@ -46,6 +47,18 @@ impl Sockets {
         let ike = families(ports.ike, ports.mark)?;
         let nat_t = families(ports.nat_t, ports.mark)?.into_iter().map(Arc::new).collect();
         Ok(Self { ike, nat_t, port: ports.ike, mark: ports.mark, batch: Batch::new(BATCH) })
+    }
+
+    /// Has the kernel take the ESP out of what arrives on the NAT-T sockets (RFC 3948), and lets what all sockets send and
+    /// receive go around its policies: IKE makes the tunnels, and must not wait for them.
+    ///
+    /// # Errors
+    /// As the sockets say.
+    pub(crate) fn beside_the_kernel(&self) -> io::Result<()> {
+        for socket in self.ike.iter().chain(self.nat_t.iter().map(|socket| &**socket)) {
+            xfrm::bypass(socket, socket.local_addr().is_ipv4())?;
+        }
+        self.nat_t.iter().try_for_each(|socket| socket.esp_in_udp())
     }
 
     /// The mark of everything sent: routes are to be looked up with it.

@@ -29,8 +29,11 @@ use crate::tests;
 const PEERS: &str = "/peers";
 
 /// Tests that need a kernel with ESP: the kernel, the package, which of its tests.
-const SUITE: &[(&str, &str, &[&str])] =
-    &[("6.12", "adit-linux", ENCODINGS_ASIDE), ("6.1", "adit-linux", ENCODINGS_ASIDE)];
+const SUITE: &[(&str, &str, &[&str])] = &[
+    ("6.12", "adit-linux", ENCODINGS_ASIDE),
+    ("6.1", "adit-linux", ENCODINGS_ASIDE),
+    ("6.12", "adit-dataplane", &["kernel::"]),
+];
 
 /// These need no kernel, and are slow under emulation.
 const ENCODINGS_ASIDE: &[&str] = &["--skip", "xfrm::tests::"];

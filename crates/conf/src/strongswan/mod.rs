@@ -375,6 +375,7 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             "dataplane",
             &[
                 ("auto", DataplaneKind::Auto),
+                ("kernel", DataplaneKind::Kernel),
                 ("userspace", DataplaneKind::Userspace),
                 ("null", DataplaneKind::Null),
             ],

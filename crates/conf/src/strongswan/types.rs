@@ -444,6 +444,8 @@ pub enum DataplaneKind {
     /// The kernel if it can, else userspace.
     #[default]
     Auto,
+    /// The kernel; without it the daemon does not start.
+    Kernel,
     /// TUN device and ESP in the daemon.
     Userspace,
     /// None: SAs are negotiated and carry nothing.

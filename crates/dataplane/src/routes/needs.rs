@@ -58,7 +58,6 @@ pub(crate) enum Place {
     /// Through a device of ours, which all tunnels share.
     Device(u32),
     /// On the way of the sealed packets: the kernel seals what leaves there and meets a policy.
-    #[allow(dead_code)] // until the kernel's data plane is built
     Path,
 }
 
@@ -70,7 +69,6 @@ pub(crate) enum Owner {
     /// A trap.
     Trap(u32),
     /// A policy that lets traffic pass in the clear; on the path only.
-    #[allow(dead_code)] // until the kernel's data plane is built
     Shunt(u32),
 }
 

@@ -1,4 +1,4 @@
-//! Two hosts in network namespaces, joined by a veth pair, each with a userspace data plane.
+//! Two hosts in network namespaces, joined by a veth pair, each with a data plane.
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use adit_dataplane::{Datagram, Dataplane, DataplaneEvent, Userspace, UserspaceConfig};
+use adit_dataplane::{
+    Datagram, Dataplane, DataplaneEvent, DataplaneEvents, Kernel, RouteConfig, Userspace, UserspaceConfig,
+};
 use adit_ipsec::{ChildSa, HeaderRules, Limits, Mode, SaKeys, Selector};
 use adit_linux::netns::{Namespace, veth};
 use adit_linux::udp::UdpSocket;
+use adit_linux::xfrm;
 
 /// Longer than anything here takes; only a failure waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,14 +22,88 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// One host: `192.0.2.n` and `2001:db8::n` outside, `10.n.0.1` and `fd00:n::1` inside (on loopback).
-pub(crate) struct Host {
-    pub(crate) plane: Option<Userspace>,
+pub(crate) struct Host<P: Plane = Userspace> {
+    pub(crate) plane: Option<P>,
     pub(crate) events: Receiver<DataplaneEvent>,
     pub(crate) ike: Receiver<Datagram>,
     pub(crate) sockets: Vec<Arc<UdpSocket>>,
     pub(crate) before: String,
     pub(crate) n: u8,
     pub(crate) namespace: Namespace,
+}
+
+/// A data plane that can be tried here.
+pub(crate) trait Plane: Dataplane + Sized {
+    /// What it is started with.
+    type Config: Send;
+    /// The mark of its sockets.
+    const MARK: Option<u32>;
+
+    /// Why it cannot be tried on this machine.
+    fn unable() -> Option<String>;
+
+    /// Starts it in the network namespace of the calling thread, beside these NAT-T sockets.
+    fn begin(
+        config: Self::Config,
+        sockets: &[Arc<UdpSocket>],
+        ike: Box<dyn Fn(Datagram) + Send>,
+        events: DataplaneEvents,
+    ) -> Self;
+
+    /// As a gateway starts it that is not told otherwise.
+    fn usual() -> Self::Config;
+}
+
+impl Plane for Userspace {
+    type Config = UserspaceConfig;
+    const MARK: Option<u32> = Some(adit_dataplane::userspace::MARK);
+
+    fn unable() -> Option<String> {
+        let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun");
+        tun.err().map(|error| format!("/dev/net/tun: {error}"))
+    }
+
+    fn begin(
+        config: UserspaceConfig,
+        sockets: &[Arc<UdpSocket>],
+        ike: Box<dyn Fn(Datagram) + Send>,
+        events: DataplaneEvents,
+    ) -> Self {
+        Self::new(config, sockets.to_vec(), ike, events).unwrap()
+    }
+
+    fn usual() -> UserspaceConfig {
+        UserspaceConfig::default()
+    }
+}
+
+impl Plane for Kernel {
+    type Config = RouteConfig;
+    const MARK: Option<u32> = None;
+
+    fn unable() -> Option<String> {
+        let namespace = namespace("probe")?;
+        let tried = namespace.run(|| Self::new(RouteConfig::default(), Arc::new(drop))).unwrap();
+        tried.err().map(|error| error.to_string())
+    }
+
+    fn begin(
+        config: RouteConfig,
+        sockets: &[Arc<UdpSocket>],
+        _ike: Box<dyn Fn(Datagram) + Send>,
+        events: DataplaneEvents,
+    ) -> Self {
+        let plane = Self::new(config, events).unwrap();
+        for socket in sockets {
+            xfrm::bypass(socket, socket.local_addr().is_ipv4()).unwrap();
+            socket.esp_in_udp().unwrap();
+        }
+        plane
+    }
+
+    fn usual() -> RouteConfig {
+        RouteConfig::default()
+    }
 }
 
 pub(crate) fn address(text: impl AsRef<str>) -> IpAddr {
@@ -50,9 +127,9 @@ fn namespace(what: &str) -> Option<Namespace> {
 }
 
 /// Two hosts, 1 and 2, without data planes yet.
-pub(crate) fn hosts() -> Option<(Host, Host)> {
-    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/net/tun") {
-        println!("SKIPPED: /dev/net/tun: {error}");
+pub(crate) fn hosts<P: Plane>() -> Option<(Host<P>, Host<P>)> {
+    if let Some(reason) = P::unable() {
+        println!("SKIPPED: {reason}");
         return None;
     }
     let (a, b) = (namespace("a")?, namespace("b")?);
@@ -61,14 +138,25 @@ pub(crate) fn hosts() -> Option<(Host, Host)> {
 }
 
 /// Two hosts with data planes running.
-pub(crate) fn planes() -> Option<(Host, Host)> {
+pub(crate) fn planes<P: Plane>() -> Option<(Host<P>, Host<P>)> {
     let (mut a, mut b) = hosts()?;
-    a.start(UserspaceConfig::default());
-    b.start(UserspaceConfig::default());
+    a.start(P::usual());
+    b.start(P::usual());
     Some((a, b))
 }
 
-impl Host {
+impl Host<Userspace> {
+    /// Waits until the counters satisfy a condition.
+    pub(crate) fn until(&self, what: &str, condition: impl Fn(&adit_dataplane::Counters) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !condition(&self.plane.as_ref().unwrap().counters()) {
+            assert!(Instant::now() < end, "{what}: {:?}", self.plane.as_ref().unwrap().counters());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl<P: Plane> Host<P> {
     fn new(namespace: Namespace, n: u8) -> Self {
         let (_, events) = channel();
         let (_, ike) = channel();
@@ -103,31 +191,27 @@ impl Host {
         address(format!("fd00:{}::1", self.n))
     }
 
-    pub(crate) fn start(&mut self, config: UserspaceConfig) {
+    pub(crate) fn start(&mut self, config: P::Config) {
         let (event_sink, events) = channel();
         let (ike_sink, ike) = channel();
         let (plane, sockets) = self
             .namespace
             .run(|| {
                 let sockets = ["0.0.0.0:4500", "[::]:4500"]
-                    .map(|a| {
-                        Arc::new(UdpSocket::bind(a.parse().unwrap(), config.routes.socket_mark).unwrap())
-                    })
-                    .to_vec();
-                let plane = Userspace::new(
+                    .map(|a| Arc::new(UdpSocket::bind(a.parse().unwrap(), P::MARK).unwrap()));
+                let plane = P::begin(
                     config,
-                    sockets.clone(),
+                    &sockets,
                     Box::new(move |d| drop(ike_sink.send(d))),
                     Arc::new(move |e| drop(event_sink.send(e))),
-                )
-                .unwrap();
-                (plane, sockets)
+                );
+                (plane, sockets.to_vec())
             })
             .unwrap();
         (self.events, self.ike, self.sockets, self.plane) = (events, ike, sockets, Some(plane));
     }
 
-    pub(crate) fn plane(&mut self) -> &mut Userspace {
+    pub(crate) fn plane(&mut self) -> &mut P {
         self.plane.as_mut().unwrap()
     }
 
@@ -135,6 +219,12 @@ impl Host {
     pub(crate) fn ip(&self, arguments: &str) -> String {
         let output = self.namespace.command("ip").unwrap().args(arguments.split(' ')).output().unwrap();
         assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Entries of the kernel's IPsec; none where it has none.
+    pub(crate) fn xfrm(&self, what: &str) -> String {
+        let output = self.namespace.command("ip").unwrap().args(what.split(' ')).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -147,16 +237,23 @@ impl Host {
 
     /// Everything a data plane could leave behind.
     pub(crate) fn listing(&self) -> String {
-        ["rule", "-6 rule", "route show table all", "-6 route show table all", "-brief link", "-brief addr"]
-            .map(|what| {
-                // Neighbour discovery makes the order and state of link-local entries vary.
-                let text = self.ip(what);
-                let lines = text.lines().filter(|l| !l.contains("fe80") && !l.contains("ff00"));
-                lines
-                    .map(|l| l.split("expires").next().unwrap().trim_end().to_owned() + "\n")
-                    .collect::<String>()
-            })
-            .concat()
+        [
+            "rule",
+            "-6 rule",
+            "route show table all",
+            "-6 route show table all",
+            "-brief link",
+            "-brief addr",
+            "xfrm state",
+            "xfrm policy list nosock",
+        ]
+        .map(|what| {
+            // Neighbour discovery makes the order and state of link-local entries vary.
+            let text = if what.starts_with("xfrm") { self.xfrm(what) } else { self.ip(what) };
+            let lines = text.lines().filter(|l| !l.contains("fe80") && !l.contains("ff00"));
+            lines.map(|l| l.split("expires").next().unwrap().trim_end().to_owned() + "\n").collect::<String>()
+        })
+        .concat()
     }
 
     pub(crate) fn event(&self) -> DataplaneEvent {
@@ -168,15 +265,6 @@ impl Host {
         let socket = self.namespace.run(|| StdUdp::bind(local)).unwrap().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
-    }
-
-    /// Waits until the counters satisfy a condition.
-    pub(crate) fn until(&self, what: &str, condition: impl Fn(&adit_dataplane::Counters) -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !condition(&self.plane.as_ref().unwrap().counters()) {
-            assert!(Instant::now() < end, "{what}: {:?}", self.plane.as_ref().unwrap().counters());
-            std::thread::yield_now();
-        }
     }
 
     pub(crate) fn shutdown(&mut self) {
@@ -192,7 +280,7 @@ pub(crate) fn keys(spi: u32) -> SaKeys {
 }
 
 /// The SA of `here` towards `there`; `series` makes SPIs and id. Both inner networks of both families.
-pub(crate) fn sa(here: &Host, there: &Host, series: u32) -> ChildSa {
+pub(crate) fn sa<P: Plane>(here: &Host<P>, there: &Host<P>, series: u32) -> ChildSa {
     sa_of(here.n, there.n, series)
 }
 
@@ -229,7 +317,7 @@ pub(crate) fn sa_of(here: u8, there: u8, series: u32) -> ChildSa {
 }
 
 /// Installs the same SA at both ends, changed for each by `change`.
-pub(crate) fn both(a: &mut Host, b: &mut Host, change: impl Fn(&mut ChildSa)) {
+pub(crate) fn both<P: Plane>(a: &mut Host<P>, b: &mut Host<P>, change: impl Fn(&mut ChildSa)) {
     let (mut one, mut two) = (sa(a, b, 1), sa(b, a, 1));
     change(&mut one);
     change(&mut two);

@@ -105,6 +105,7 @@ impl Style {
         let device = || Inside::Device(conf.adit.tun.clone());
         match conf.adit.dataplane {
             DataplaneKind::Userspace => vec![device()],
+            DataplaneKind::Kernel => vec![Inside::Kernel],
             DataplaneKind::Auto | DataplaneKind::Null => vec![Inside::Kernel, device()],
         }
     }
