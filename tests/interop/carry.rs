@@ -8,7 +8,7 @@ use std::time::Duration;
 use adit_testbed::process::{Process, text};
 use adit_testbed::{Auth, NODE, NODE_TOO, NODE6, Peer, Roles, Scenario, Tree, World, wait_for};
 
-const GW: &str = "192.168.0.2";
+pub(crate) const GW: &str = "192.168.0.2";
 /// Where a packet of the peer's that is not ESP must not go into the tunnel, for strongSwan.
 const FWMARK: &str = "    kernel-netlink {\n      fwmark = !0x42\n    }\n    socket-default {\n      fwmark = 0x42\n    }\n    \
                       kernel-libipsec {\n      allow_peer_ts = yes\n    }\n";
@@ -16,49 +16,50 @@ const FWMARK: &str = "    kernel-netlink {\n      fwmark = !0x42\n    }\n    soc
 /// UDP-encapsulated transport mode through a NAT between two of ours: TCP, so checksums matter.
 #[test]
 fn transport_through_a_nat() {
-    crate::run(module_path!(), "transport_through_a_nat", Roles::BOTH_OURS, |roles| {
-        let world = World::start(roles, &host_to_host("transport", "transport"));
-        let sa = bring_up(&world, &world.rw);
-        assert_eq!((sa.get("mode"), sa.get("encap")), ("TRANSPORT", "yes"));
-        assert_eq!(sa.list("local-ts"), ["10.1.0.2/32"]);
-        assert_eq!(sa.list("remote-ts"), ["192.168.0.2/32"]);
-        let theirs = world.gw.established(&world.name).expect("the gateway's").children()[0].clone();
-        assert_eq!(theirs.get("mode"), "TRANSPORT");
-        assert_eq!(theirs.list("remote-ts"), ["192.168.0.1/32"]);
-        let before = sa.number("bytes-out");
-        let mut server = world.net.gw.command("iperf3");
-        server.args(["-s", "-1", "-B", GW]).stdout(Stdio::null()).stderr(Stdio::null());
-        let _server = Process::spawn("iperf3", server);
-        let listens = || world.net.gw.sh("ss -Hltn").contains(":5201").then_some(());
-        wait_for("iperf3 listening", Duration::from_secs(5), listens);
-        let mut client = world.net.rw.command("iperf3");
-        let output = client.args(["-c", GW, "-n", "2M", "-J"]).output().expect("starting iperf3");
-        assert!(output.status.success(), "{}", text(&output.stdout));
-        // What arrived went by the SA, all of it: iperf3 stops when it has handed over its bytes, not when they are there.
-        let report = text(&output.stdout);
-        let received =
-            report.split("\"sum_received\"").nth(1).and_then(|rest| rest.split("\"bytes\":").nth(1));
-        let digits = received.unwrap_or("").trim_start().split(|c: char| !c.is_ascii_digit()).next();
-        let received: u64 = digits.unwrap_or("").parse().unwrap_or_else(|_| panic!("{report}"));
-        let after = world.rw.established(&world.name).expect("still up").children()[0].number("bytes-out");
-        assert!(
-            received > 500_000 && after >= before + received,
-            "{received} received, {before} to {after} by the SA"
-        );
-        // IKE goes beside it: a rekeying keeps the mode.
-        let outcome = world.rw.swanctl(&["--rekey", "--child", "net"]);
-        assert!(outcome.success, "{}", outcome.all());
-        wait_for("the new child", Duration::from_secs(5), || {
-            // The old one is kept for a while, to receive what is under way.
-            let now = world.rw.established(&world.name)?;
-            let new = now.children().iter().find(|c| c.get("spi-in") != sa.get("spi-in"))?;
-            (new.get("state") == "INSTALLED" && new.get("mode") == "TRANSPORT").then_some(())
-        });
-        assert!(world.net.rw.pings(GW, 3, 56), "no ping after the rekeying");
-        assert!(world.rw.terminate(&world.name).success);
-        world.nothing_left();
-        assert!(!world.net.rw.sh("ip rule").contains("goto"));
+    crate::run(module_path!(), "transport_through_a_nat", Roles::BOTH_OURS, with_transport_through_a_nat);
+}
+
+pub(crate) fn with_transport_through_a_nat(roles: Roles) {
+    let world = World::start(roles, &host_to_host("transport", "transport"));
+    let sa = bring_up(&world, &world.rw);
+    assert_eq!((sa.get("mode"), sa.get("encap")), ("TRANSPORT", "yes"));
+    assert_eq!(sa.list("local-ts"), ["10.1.0.2/32"]);
+    assert_eq!(sa.list("remote-ts"), ["192.168.0.2/32"]);
+    let theirs = world.gw.established(&world.name).expect("the gateway's").children()[0].clone();
+    assert_eq!(theirs.get("mode"), "TRANSPORT");
+    assert_eq!(theirs.list("remote-ts"), ["192.168.0.1/32"]);
+    let before = sa.number("bytes-out");
+    let mut server = world.net.gw.command("iperf3");
+    server.args(["-s", "-1", "-B", GW]).stdout(Stdio::null()).stderr(Stdio::null());
+    let _server = Process::spawn("iperf3", server);
+    let listens = || world.net.gw.sh("ss -Hltn").contains(":5201").then_some(());
+    wait_for("iperf3 listening", Duration::from_secs(5), listens);
+    let mut client = world.net.rw.command("iperf3");
+    let output = client.args(["-c", GW, "-n", "2M", "-J"]).output().expect("starting iperf3");
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    // What arrived went by the SA, all of it: iperf3 stops when it has handed over its bytes, not when they are there.
+    let report = text(&output.stdout);
+    let received = report.split("\"sum_received\"").nth(1).and_then(|rest| rest.split("\"bytes\":").nth(1));
+    let digits = received.unwrap_or("").trim_start().split(|c: char| !c.is_ascii_digit()).next();
+    let received: u64 = digits.unwrap_or("").parse().unwrap_or_else(|_| panic!("{report}"));
+    let after = world.rw.established(&world.name).expect("still up").children()[0].number("bytes-out");
+    assert!(
+        received > 500_000 && after >= before + received,
+        "{received} received, {before} to {after} by the SA"
+    );
+    // IKE goes beside it: a rekeying keeps the mode.
+    let outcome = world.rw.swanctl(&["--rekey", "--child", "net"]);
+    assert!(outcome.success, "{}", outcome.all());
+    wait_for("the new child", Duration::from_secs(5), || {
+        // The old one is kept for a while, to receive what is under way.
+        let now = world.rw.established(&world.name)?;
+        let new = now.children().iter().find(|c| c.get("spi-in") != sa.get("spi-in"))?;
+        (new.get("state") == "INSTALLED" && new.get("mode") == "TRANSPORT").then_some(())
     });
+    assert!(world.net.rw.pings(GW, 3, 56), "no ping after the rekeying");
+    assert!(world.rw.terminate(&world.name).success);
+    world.nothing_left();
+    assert!(!world.net.rw.sh("ip rule").contains("goto"));
 }
 
 /// Whoever wants a tunnel gets one, from strongSwan and from us.
@@ -77,7 +78,7 @@ fn transport_declined_by_strongswan() {
     });
 }
 
-fn host_to_host(client: &str, gateway: &str) -> Scenario {
+pub(crate) fn host_to_host(client: &str, gateway: &str) -> Scenario {
     let mut scenario = Scenario::new(Auth::Psk);
     scenario.gw.conn.remove("pools");
     scenario.rw.conn.remove("vips");
@@ -86,8 +87,8 @@ fn host_to_host(client: &str, gateway: &str) -> Scenario {
     scenario
 }
 
-fn bring_up(world: &World, client: &Peer) -> Tree {
-    client.initiate(&world.name, "net", 10).unwrap_or_else(|e| panic!("{e}"));
+pub(crate) fn bring_up(world: &World, client: &Peer) -> Tree {
+    client.initiate(&world.name, "net", 30).unwrap_or_else(|e| panic!("{e}"));
     wait_for("the gateway's IKE_SA", Duration::from_secs(5), || world.gw.established(&world.name));
     client.established(&world.name).expect("the IKE_SA").children()[0].clone()
 }
@@ -118,7 +119,7 @@ fn ipv6_outside() {
     crate::run(module_path!(), "ipv6_outside", Roles::BOTH_OURS, with_ipv6_outside);
 }
 
-fn with_ipv6_outside(roles: Roles) {
+pub(crate) fn with_ipv6_outside(roles: Roles) {
     let mut scenario = Scenario::new(Auth::Psk);
     scenario.gw.conn.set("local_addrs", "192.168.0.2, fd00:9::2").set("pools", "home, home6");
     scenario.gw.pools += "  home6 {\n    addrs = fd00:3::/120\n  }\n";

@@ -7,16 +7,16 @@ use std::time::Duration;
 use adit_testbed::libreswan::{Libreswan, Proof, missing};
 use adit_testbed::net::Network;
 use adit_testbed::pki::{Algorithm, Subject};
-use adit_testbed::{Auth, Kind, Peer, Pki, Scenario, eventually, run_case, skip, wait_for};
+use adit_testbed::{Auth, Kind, NODE, Peer, Pki, Scenario, eventually, run_case, skip, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Ours with pluto at the other end.
 struct Pair {
     ours: Peer,
     pluto: Libreswan,
     name: String,
-    _net: Network,
+    net: Network,
     _folder: tempfile::TempDir,
 }
 
@@ -69,13 +69,15 @@ fn pair(auth: Auth, our_gateway: bool, childless: bool) -> Pair {
         ]
     };
     let settings = [theirs, &common].concat();
+    // it makes no route to what is behind its peer
+    net.gw.sh("ip route add 10.1.0.0/24 via 192.168.0.1");
     let (our_place, their_place, conf) = match our_gateway {
         true => (&net.gw, &net.rw, &scenario.gw),
         false => (&net.rw, &net.gw, &scenario.rw),
     };
     let pluto = Libreswan::start(their_place, &at("pluto"), &settings, &proof);
     let ours = Peer::start(Kind::Adit, our_place, &at("ours"), conf);
-    Pair { ours, pluto, name: scenario.rw.name, _net: net, _folder: folder }
+    Pair { ours, pluto, name: scenario.rw.name, net, _folder: folder }
 }
 
 /// Runs a case where pluto is there.
@@ -136,6 +138,32 @@ impl Pair {
         self.lives(delete);
     }
 
+    /// Packets cross it, and again after either side has rekeyed the CHILD_SA.
+    fn carries(&self) {
+        let crosses = |when: &str| {
+            wait_for(&format!("a ping {when}"), LIMIT, || self.net.rw.ping(NODE).then_some(()));
+            let rw = &self.net.rw;
+            assert!(rw.pings(NODE, 3, 56) && rw.pings(NODE, 2, 1300), "pings are lost {when}");
+        };
+        crosses("at first");
+        let key = || {
+            let sa = self.ours.established(&self.name)?;
+            let [child] = sa.children() else { return None };
+            Some(child.get("spi-in").to_owned())
+        };
+        for by_us in [true, false] {
+            let before = wait_for("one child", LIMIT, key);
+            if by_us {
+                let outcome = self.ours.swanctl(&["--rekey", "--child", "net"]);
+                assert!(outcome.success, "{}", outcome.all());
+            } else {
+                self.pluto.whack("--rekey-child");
+            }
+            wait_for("a new child", LIMIT, || key().filter(|after| *after != before));
+            crosses("after a rekeying");
+        }
+    }
+
     /// pluto's kernel has refused the CHILD_SA that was negotiated.
     fn refused_by_kernel(&self) -> bool {
         self.pluto.logged("Function not implemented")
@@ -185,6 +213,36 @@ fn child() {
         }
         let output = outcome.expect_err("a child that pluto's kernel refused");
         assert!(output.contains("received TEMPORARY_FAILURE notify, no CHILD_SA built"), "{output}");
+        pair.gone();
+    });
+}
+
+/// We bring it up through the NAT; over the kernel's ESP at pluto's gateway.
+#[test]
+#[ignore = "needs the kernel of cargo xtask kernel"]
+fn traffic_to_gateway() {
+    run("traffic_to_gateway", || {
+        let pair = pair(Auth::Psk, false, false);
+        assert!(!pair.net.rw.ping(NODE), "the node is reachable without a tunnel");
+        pair.ours.initiate(&pair.name, "net", 20).unwrap_or_else(|e| panic!("{e}"));
+        pair.carries();
+        assert!(pair.ours.terminate(&pair.name).success);
+        pair.gone();
+        assert!(!pair.net.rw.ping(NODE), "the node is reachable after the tunnel's end");
+    });
+}
+
+/// pluto brings it up through the NAT, over the kernel's ESP, to our gateway.
+#[test]
+#[ignore = "needs the kernel of cargo xtask kernel"]
+fn traffic_from_client() {
+    run("traffic_from_client", || {
+        let pair = pair(Auth::Certificates(Algorithm::EcdsaP256), true, false);
+        assert!(!pair.net.rw.ping(NODE), "the node is reachable without a tunnel");
+        pair.pluto.whack("--initiate");
+        pair.established();
+        pair.carries();
+        pair.pluto.whack("--terminate");
         pair.gone();
     });
 }

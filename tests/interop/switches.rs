@@ -1,8 +1,8 @@
 //! No packet is lost when keys change: rekeyings in a row under load, a numbered probe counting. Longer with
 //! `cargo xtask bench rekey`.
 
-use adit_testbed::Roles;
 use adit_testbed::switches::{Plan, Tally};
+use adit_testbed::{Roles, vm};
 
 /// Ten rekeyings of the CHILD_SA and one or two of the IKE_SA, by either side, against strongSwan's client.
 #[test]
@@ -18,7 +18,8 @@ fn our_client() {
 
 fn none_lost(roles: Roles) {
     // a load at which a busy machine keeps up, so that what is lost is lost to the switch
-    let plan = Plan { load: 2, rate: 200, ..Plan::lasting(20) };
+    let (load, rate) = if vm::inside() { (0, 50) } else { (2, 200) };
+    let plan = Plan { load, rate, ..Plan::lasting(20) };
     let (control, rekeyed) = adit_testbed::switches::run(roles, &plan);
     println!("without rekeyings:\n{control}with:\n{rekeyed}");
     assert!(rekeyed.refused.is_empty(), "{:?}", rekeyed.refused);

@@ -50,7 +50,7 @@ usage: cargo xtask <chore>
   bench rekey [--seconds N]        rekeyings under load against strongSwan, and what was lost
   conformance                      write docs/conformance.md from the tests' citations
   packages                         install from Debian what the interop tests need
-  kernel [-k 6.1|6.12] [--keep] [--adit] [--peers] [--timeout S] [--memory MB] [command…]
+  kernel [-k 6.1|6.12] [--keep] [--adit] [--peers] [--timeout S] [--cpus N] [--memory MB] [command…]
                                    a command (or a shell) in a virtual machine whose kernel does ESP
   kernel … --tests package… [filter]
                                    tests of these packages there

@@ -67,7 +67,7 @@ pub(crate) fn count(success: bool, output: &str) -> Outcome {
     if ignored > 0 {
         outcome
             .skipped
-            .push(format!("{ignored} tests marked #[ignore] (long; run them with `-- --ignored`)"));
+            .push(format!("{ignored} tests marked #[ignore]: each says what it waits for (the step `kernel` runs those that wait for its kernel)"));
     }
     if !success && outcome.failed == 0 {
         // it did not even come to running

@@ -18,6 +18,7 @@ pub mod flood;
 pub mod libreswan;
 pub mod net;
 pub mod newer;
+pub mod openiked;
 pub mod peer;
 pub mod pki;
 pub mod probe;
@@ -27,6 +28,7 @@ pub mod scenario;
 pub mod swanctl;
 pub mod switches;
 pub mod tree;
+pub mod vm;
 pub mod wait;
 pub mod world;
 

@@ -14,7 +14,7 @@ use crate::scenario::SECRET;
 use crate::wait::eventually;
 
 const PLUTO: &str = "/usr/libexec/ipsec/pluto";
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// Why it cannot run here, if it cannot.
 pub fn missing() -> Option<String> {
@@ -146,6 +146,7 @@ impl Drop for Libreswan {
             let from = log.lines().count().saturating_sub(60);
             eprintln!("---- log of pluto in {} ----", self.namespace);
             log.lines().skip(from).for_each(|line| eprintln!("{line}"));
+            eprintln!("{}", crate::vm::xfrm(&self.namespace));
         }
     }
 }

@@ -7,8 +7,10 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::process::{self, command};
 
@@ -43,11 +45,6 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn create(name: String) -> Self {
-        process::run("ip", &["netns", "add", &name]);
-        Self { name }
-    }
-
     /// Its name below /run/netns.
     pub fn name(&self) -> &str {
         &self.name
@@ -65,9 +62,20 @@ impl Namespace {
         command
     }
 
+    /// Runs a program inside to its end: from a thread that has gone there, which starts two programs less than
+    /// [`Self::command`] and leaves `/sys` as it is.
+    fn output(&self, program: &str, args: &[&str]) -> Output {
+        let place = File::open(self.path()).expect("the namespace");
+        let run = || {
+            setns(place, CloneFlags::CLONE_NEWNET).expect("entering the namespace");
+            process::try_run(program, args)
+        };
+        std::thread::scope(|scope| scope.spawn(run).join()).expect("a thread")
+    }
+
     /// Runs a shell script inside, one that must succeed.
     pub fn sh(&self, script: &str) -> String {
-        let output = self.command("sh").args(["-ec", script]).output().expect("starting sh");
+        let output = self.output("sh", &["-ec", script]);
         assert!(
             output.status.success(),
             "in {}: {script}\n{}{}",
@@ -82,7 +90,7 @@ impl Namespace {
     pub fn ping_of(&self, address: &str, count: u32) -> bool {
         let count = count.to_string();
         let args = ["-q", "-n", "-c", &count, "-i", "0.2", "-W", "1", address];
-        let output = self.command("ping").args(args).output().expect("starting ping");
+        let output = self.output("ping", &args);
         output.status.success()
     }
 
@@ -95,7 +103,7 @@ impl Namespace {
     pub fn pings(&self, address: &str, count: u32, size: u32) -> bool {
         let (n, s) = (count.to_string(), size.to_string());
         let args = ["-q", "-n", "-c", &n, "-i", "0.2", "-W", "1", "-s", &s, address];
-        let output = self.command("ping").args(args).output().expect("starting ping");
+        let output = self.output("ping", &args);
         process::text(&output.stdout).contains(&format!(" {count} received"))
     }
 
@@ -152,61 +160,70 @@ impl Network {
         let lock = File::create("/run/adit-test.lock").expect("/run/adit-test.lock");
         lock.lock().expect("/run/adit-test.lock");
         remove_stale();
-        let create = |role: &str| Namespace::create(format!("{prefix}-{role}"));
-        let net = Self {
+        let net = Self::named(|role| Namespace { name: format!("{prefix}-{role}") });
+        let names = net.all().map(|ns| format!("netns add {}\n", ns.name()));
+        batch(&names.concat());
+        drop(lock);
+        batch(
+            &[
+                link((&net.rw, "wan"), (&net.nat, "lan")),
+                link((&net.rw2, "wan"), (&net.nat, "lan2")),
+                link((&net.nat, "wan"), (&net.gw, "wan")),
+                link((&net.gw, "lan"), (&net.node, "lan")),
+            ]
+            .concat(),
+        );
+        let devices = |ns: &Namespace, setup: &str, more: &str| {
+            ns.sh(&format!(
+                "for c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; echo 1 > \
+                 /proc/sys/net/ipv4/conf/$c/promote_secondaries; done\nip -batch - <<'EOF'\nlink set lo \
+                 up\n{setup}EOF\n{more}"
+            ))
+        };
+        let up = |device: &str, address: &str| {
+            format!("address add {address}/24 dev {device}\nlink set {device} up\n")
+        };
+        let way = |router: &str| format!("route add default via {router}\n");
+        devices(&net.rw, &(up("wan", RW) + &way("10.1.0.1")), "");
+        devices(&net.rw2, &(up("wan", "10.1.1.2") + &way("10.1.1.1")), "");
+        devices(
+            &net.nat,
+            &(up("lan", "10.1.0.1") + &up("lan2", "10.1.1.1") + &up("wan", "192.168.0.1")),
+            "echo 1 > /proc/sys/net/ipv4/ip_forward\n\
+             nft 'table ip nat { chain post { type nat hook postrouting priority 100; oifname \"wan\" masquerade random; }; }'",
+        );
+        devices(
+            &net.gw,
+            &(up("wan", GW)
+                + &up("lan", "10.2.0.1")
+                + "address add 10.2.1.1/24 dev lan\naddress add fd00:2::1/64 dev lan nodad\n"),
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
+        );
+        devices(
+            &net.node,
+            &(up("lan", NODE)
+                + &format!(
+                    "address add {NODE_TOO}/24 dev lan\naddress add {NODE6}/64 dev lan nodad\n{}route add default via \
+                     fd00:2::1\n",
+                    way("10.2.0.1")
+                )),
+            "",
+        );
+        net
+    }
+
+    fn named(create: impl Fn(&str) -> Namespace) -> Self {
+        Self {
             rw: create("rw"),
             rw2: create("rw2"),
             nat: create("nat"),
             gw: create("gw"),
             node: create("node"),
-        };
-        drop(lock);
-        net.link((&net.rw, "wan", "10.1.0.2"), (&net.nat, "lan", "10.1.0.1"));
-        net.link((&net.rw2, "wan", "10.1.1.2"), (&net.nat, "lan2", "10.1.1.1"));
-        net.link((&net.nat, "wan", "192.168.0.1"), (&net.gw, "wan", GW));
-        net.link((&net.gw, "lan", "10.2.0.1"), (&net.node, "lan", NODE));
-        let common = "ip link set lo up\nfor c in all default; do echo 0 > /proc/sys/net/ipv4/conf/$c/rp_filter; \
-                      echo 1 > /proc/sys/net/ipv4/conf/$c/promote_secondaries; done\n";
-        net.gw.sh("ip address add 10.2.1.1/24 dev lan; ip -6 address add fd00:2::1/64 dev lan nodad");
-        net.node.sh(&format!(
-            "ip address add {NODE_TOO}/24 dev lan; ip -6 address add {NODE6}/64 dev lan nodad; ip -6 route add default \
-             via fd00:2::1"
-        ));
-        for ns in [&net.rw, &net.rw2, &net.nat, &net.gw, &net.node] {
-            ns.sh(common);
         }
-        net.rw.sh("ip route add default via 10.1.0.1");
-        net.rw2.sh("ip route add default via 10.1.1.1");
-        net.node.sh("ip route add default via 10.2.0.1");
-        net.gw.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
-        net.nat.sh(
-            "echo 1 > /proc/sys/net/ipv4/ip_forward\n\
-             nft 'table ip nat { chain post { type nat hook postrouting priority 100; oifname \"wan\" masquerade random; }; }'",
-        );
-        net
     }
 
-    fn link(&self, a: (&Namespace, &str, &str), b: (&Namespace, &str, &str)) {
-        process::run(
-            "ip",
-            &[
-                "link",
-                "add",
-                a.1,
-                "netns",
-                a.0.name(),
-                "type",
-                "veth",
-                "peer",
-                "name",
-                b.1,
-                "netns",
-                b.0.name(),
-            ],
-        );
-        for (ns, device, address) in [a, b] {
-            ns.sh(&format!("ip address add {address}/24 dev {device}; ip link set {device} up"));
-        }
+    fn all(&self) -> [&Namespace; 5] {
+        [&self.rw, &self.rw2, &self.nat, &self.gw, &self.node]
     }
 
     /// What the router does with the packets it forwards from now on.
@@ -221,6 +238,16 @@ impl Network {
              hook forward priority 0;\n  {rule}\n }}\n}}\nEOF\n"
         ));
     }
+}
+
+/// A line that links two namespaces by devices of these names.
+fn link(a: (&Namespace, &str), b: (&Namespace, &str)) -> String {
+    format!("link add {} netns {} type veth peer name {} netns {}\n", a.1, a.0.name(), b.1, b.0.name())
+}
+
+/// Runs lines of `ip`, which must succeed: one program, not one per line.
+fn batch(lines: &str) {
+    process::run("sh", &["-ec", &format!("ip -batch - <<'EOF'\n{lines}EOF")]);
 }
 
 /// Removes namespaces of test processes that were killed.

@@ -12,12 +12,13 @@ use crate::process::Process;
 use crate::scenario::Conf;
 use crate::swanctl::{self, Outcome};
 use crate::tree::Tree;
+use crate::vm;
 use crate::wait::{eventually, wait_for};
 
 /// Which implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Debian's charon-systemd with userspace ESP.
+    /// Debian's charon-systemd; with userspace ESP, or the kernel's in the virtual machine.
     StrongSwan,
     /// The one of Debian 13, strongSwan 6.0.1, with its own libraries.
     StrongSwan6,
@@ -43,7 +44,7 @@ impl Kind {
 }
 
 const CHARON: &str = "/usr/sbin/charon-systemd";
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(5);
 
 /// What charon loads. kernel-libipsec must stand before kernel-netlink: the first to offer ESP wins, and kernels
@@ -51,6 +52,11 @@ const STOP: Duration = Duration::from_secs(5);
 const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey curve25519 aes sha2 sha1 \
                        hmac gcm chapoly kdf drbg md4 md5 gmp eap-identity eap-mschapv2 socket-default kernel-libipsec \
                        kernel-netlink vici updown resolve counters attr save-keys";
+
+/// The plugins for this kernel: where it does ESP, it is to do it.
+fn plugins() -> String {
+    if vm::inside() { PLUGINS.replace("kernel-libipsec ", "") } else { PLUGINS.into() }
+}
 
 /// A daemon and the tool that drives it.
 pub struct Peer {
@@ -100,6 +106,7 @@ impl Peer {
         }
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("file of a peer");
         write("tool.conf", swanctl::TOOL_CONF);
+        write("light.conf", swanctl::LIGHT_CONF);
         write("swanctl.conf", &conf.swanctl_conf());
         write("strongswan.conf", &self.strongswan_conf(conf));
         for (number, authority) in conf.authorities.iter().enumerate() {
@@ -113,18 +120,20 @@ impl Peer {
     fn strongswan_conf(&self, conf: &Conf) -> String {
         let at = |name: &str| self.folder.join(name).display().to_string();
         format!(
-            "charon {{\n  load_modular = no\n  load = {PLUGINS}\n  install_virtual_ip = yes\n  install_routes = yes\n{}  \
+            "charon {{\n  load_modular = no\n  load = {}\n  install_virtual_ip = yes\n  install_routes = yes\n{}  \
              plugins {{\n    vici {{\n      socket = unix://{}\n    }}\n    resolve {{\n      file = {}\n    }}\n    save-keys \
              {{\n      load = yes\n      ike = yes\n      esp = yes\n      wireshark_keys = {}\n    }}\n{}  }}\n  filelog {{\n    \
              main {{\n      path = {}\n      default = 1\n      flush_line = yes\n      append = yes\n      ike_name = \
              yes\n      time_format = %H:%M:%S\n    }}\n  }}\n}}\ncharon-systemd {{\n  journal {{\n    default = -1\n  \
-             }}\n}}\nadit {{\n  dataplane = userspace\n{}}}\n",
+             }}\n}}\nadit {{\n  dataplane = {}\n{}}}\n",
+            plugins(),
             conf.charon,
             at("vici"),
             at("resolv.conf"),
             at("keys"),
             conf.plugins,
             at("daemon.log"),
+            vm::dataplane(),
             conf.adit,
         )
     }
@@ -307,6 +316,9 @@ impl Drop for Peer {
             let from = log.lines().count().saturating_sub(120);
             eprintln!("---- log of {:?} in {} ----", self.kind, self.namespace);
             log.lines().skip(from).for_each(|line| eprintln!("{line}"));
+            if vm::inside() {
+                eprintln!("{}", vm::xfrm(&self.namespace));
+            }
         }
         self.stop();
     }

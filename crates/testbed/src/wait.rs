@@ -8,13 +8,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
+        let start = Instant::now();
         if condition() {
             return true;
         }
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(PAUSE);
+        // who asks by a program that takes long must not keep the machine busy with asking
+        std::thread::sleep(PAUSE.max(start.elapsed()));
     }
 }
 

@@ -25,6 +25,9 @@ use crate::report::Outcome;
 use crate::shell;
 use crate::tests;
 
+/// The tests that play whole daemons.
+const LAB: &str = "adit-interop";
+
 /// Where the newer peers are in the virtual machine.
 const PEERS: &str = "/peers";
 
@@ -45,6 +48,7 @@ pub(crate) struct Options {
     /// Leave the files of the run where they are.
     keep: bool,
     limit: Duration,
+    cpus: u32,
     memory: u32,
     /// Packages whose tests are run.
     tests: Vec<String>,
@@ -62,6 +66,7 @@ impl Default for Options {
             kernel: KERNELS[0].0,
             keep: false,
             limit: Duration::from_secs(900),
+            cpus: 2,
             memory: 2048,
             tests: Vec::new(),
             daemon: false,
@@ -91,6 +96,7 @@ impl Options {
                 "--peers" => options.peers = true,
                 "--tests" => options.tests.push(value()?.into()),
                 "--timeout" => options.limit = Duration::from_secs(number(value()?)?.into()),
+                "--cpus" => options.cpus = number(value()?)?,
                 "--memory" => options.memory = number(value()?)?,
                 "--" => options.words.extend(rest.by_ref().map(|w| (*w).to_owned())),
                 option if option.starts_with('-') && options.tests.is_empty() => {
@@ -150,7 +156,8 @@ fn boot(options: &Options) -> Result<Ended, String> {
     for package in &options.tests {
         executables.extend(payload::build(package)?);
     }
-    let programs = if options.daemon { daemon()? } else { Vec::new() };
+    let lab = options.tests.iter().any(|package| package == LAB);
+    let programs = if options.daemon || lab { daemon()? } else { Vec::new() };
     let parts = Parts::get()?;
     let folder = target().join("kernel").join(format!("run-{}", std::process::id()));
     let ended = prepare_and_run(options, &parts, &folder, &executables, &programs);
@@ -180,7 +187,7 @@ fn prepare_and_run(
         payload.export(&name.to_uppercase(), &program.display().to_string());
         payload.link(&name, program)?;
     }
-    if options.peers {
+    if options.peers || options.tests.iter().any(|package| package == LAB) {
         archives.push(image::peers(&peers::folder(), Path::new(PEERS))?);
         payload.export("ADIT_PEERS", PEERS);
     }
@@ -203,6 +210,7 @@ fn prepare_and_run(
         archives: &archives,
         folder,
         limit: options.limit,
+        cpus: options.cpus,
         memory: options.memory,
         interactive,
     };

@@ -8,110 +8,41 @@ use std::process::Stdio;
 
 use super::packages::Parts;
 
-/// By the names that modprobe takes; what a kernel has built in or never had is passed over. A `*` at the end takes all
-/// that begin so.
-const WANTED: &[&str] = &[
-    // the machine
-    "virtio_pci",
-    "virtio_blk",
-    "virtio_rng",
-    // IPsec
-    "xfrm_user",
-    "xfrm_interface",
-    "esp4",
-    "esp6",
-    "esp4_offload",
-    "esp6_offload",
-    "ah4",
-    "ah6",
-    "ipcomp",
-    "ipcomp6",
-    "xfrm4_tunnel",
-    "xfrm6_tunnel",
-    "tunnel4",
-    "tunnel6",
-    "ip_vti",
-    "ip6_vti",
-    "af_key",
-    // its ciphers; without a random generator, states with seqiv fail in 6.1
-    "gcm",
-    "ccm",
-    "ghash_generic",
-    "aesni_intel",
-    "chacha20poly1305",
-    "chacha20_generic",
-    "chacha_generic",
-    "poly1305_generic",
-    "chacha_x86_64",
-    "poly1305_x86_64",
-    "libchacha*",
-    "libpoly1305",
-    "echainiv",
-    "seqiv",
-    "authenc",
-    "authencesn",
-    "cbc",
-    "ctr",
-    "ecb",
-    "cmac",
-    "xcbc",
-    "hmac",
-    "sha1_generic",
-    "sha256_generic",
-    "sha512_generic",
-    "crypto_null",
-    "md5",
-    "des_generic",
-    "drbg",
-    "jitterentropy_rng",
-    "cryptomgr",
-    "rfc3686",
-    // links
-    "veth",
-    "dummy",
-    "vrf",
-    "bridge",
-    "macvlan",
-    "ipvlan",
-    "tun",
-    "ifb",
-    "ip_gre",
-    "ip6_gre",
-    "vxlan",
-    "wireguard",
-    "udp_tunnel",
-    "ip6_udp_tunnel",
-    "8021q",
-    // the firewall
-    "nf_tables",
-    "nft_*",
-    "nf_conntrack",
-    "nf_conntrack_netlink",
-    "nf_nat",
-    "nf_log_syslog",
-    "nf_reject_ipv4",
-    "nf_reject_ipv6",
-    "nfnetlink",
-    "nfnetlink_log", // queues
-    "sch_netem",
-    "sch_tbf",
-    "sch_htb",
-    "sch_fq",
-    "sch_fq_codel",
-    "sch_ingress",
-    "sch_prio",
-    "cls_u32",
-    "cls_matchall",
-    "act_mirred",
-    "act_gact",
-    // what looks on
-    "af_packet_diag",
-    "inet_diag",
-    "tcp_diag",
-    "udp_diag",
-    "netlink_diag",
-    "xfrm_algo",
-    "nlmon",
+/// What for, and by the names that modprobe takes; what a kernel has built in or never had is passed over. A `*` at the
+/// end takes all that begin so.
+const WANTED: [(&str, &str); 8] = [
+    ("the machine", "virtio_pci virtio_blk virtio_rng"),
+    (
+        "IPsec",
+        "xfrm_user xfrm_algo xfrm_interface esp4 esp6 esp4_offload esp6_offload ah4 ah6 ipcomp ipcomp6 xfrm4_tunnel \
+         xfrm6_tunnel tunnel4 tunnel6 ip_vti ip6_vti af_key",
+    ),
+    // without a random generator, states with seqiv fail in 6.1
+    (
+        "its ciphers",
+        "gcm ccm ghash_generic aesni_intel chacha20poly1305 chacha20_generic chacha_generic poly1305_generic chacha_x86_64 \
+         poly1305_x86_64 libchacha* libpoly1305 echainiv seqiv authenc authencesn cbc ctr ecb cmac xcbc hmac sha1_generic \
+         sha256_generic sha512_generic crypto_null md5 des_generic drbg jitterentropy_rng cryptomgr",
+    ),
+    // PF_KEY tries all that it knows each time it is opened, and starts a program for each that is missing
+    (
+        "ciphers that PF_KEY asks for",
+        "blowfish_generic camellia_generic cast5_generic serpent_generic twofish_generic rmd160 deflate",
+    ),
+    (
+        "links",
+        "veth dummy vrf bridge macvlan ipvlan tun ifb ip_gre ip6_gre vxlan wireguard udp_tunnel ip6_udp_tunnel 8021q",
+    ),
+    (
+        "the firewall",
+        "nf_tables nft_* nf_conntrack nf_conntrack_netlink nf_nat nf_log_syslog nf_reject_ipv4 nf_reject_ipv6 nfnetlink \
+         nfnetlink_log",
+    ),
+    (
+        "queues",
+        "sch_netem sch_tbf sch_htb sch_fq sch_fq_codel sch_ingress sch_prio cls_u32 cls_matchall act_mirred act_gact",
+    ),
+    ("what looks on", "af_packet_diag inet_diag tcp_diag udp_diag netlink_diag nlmon"),
 ];
 
 /// Copies the wanted modules of `kernel`'s package into `target`, uncompressed, with an index: the kernel's release.
@@ -126,7 +57,8 @@ pub(super) fn collect(parts: &Parts, kernel: &str, target: &Path) -> io::Result<
     index(parts, &parts.kernel(kernel), &release)?;
     let dependencies = dependencies(&fs::read_to_string(source.join("modules.dep"))?);
     let names: BTreeMap<String, &str> = dependencies.keys().map(|path| (name(path), path.as_str())).collect();
-    let mut open: Vec<&str> = WANTED.iter().flat_map(|wanted| matching(&names, wanted)).collect();
+    let wanted = WANTED.iter().flat_map(|(_, names)| names.split_whitespace());
+    let mut open: Vec<&str> = wanted.flat_map(|wanted| matching(&names, wanted)).collect();
     let mut closure = BTreeSet::new();
     while let Some(path) = open.pop() {
         if closure.insert(path) {

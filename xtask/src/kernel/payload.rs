@@ -127,7 +127,7 @@ pub(super) fn build(package: &str) -> Result<Vec<Executable>, String> {
         .ok()
         .and_then(|output| folder_of(&String::from_utf8_lossy(&output.stdout)))
         .ok_or_else(|| format!("this workspace has no package {package}"))?;
-    let words = ["test", "--no-run", "--locked", "--lib", "--bins", "--tests", "--package", package];
+    let words = ["test", "--no-run", "--locked", "--tests", "--package", package];
     let (built, output) = run_and_read(Command::new(cargo()).args(words).env("CARGO_TERM_COLOR", "never"));
     if !built {
         return Err(format!("the tests of {package} do not build"));

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::packages::Parts;
 
+/// What slows an emulated kernel down and protects nobody here is off.
 const LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable no_timer_check mitigations=off random.trust_cpu=on \
-                    rcupdate.rcu_expedited=1";
+                    rcupdate.rcu_expedited=1 init_on_alloc=0 no5lvl nokaslr audit=0 lsm= hardened_usercopy=off \
+                    randomize_kstack_offset=off cryptomgr.notests=1";
 
 /// What is booted.
 pub(super) struct Machine<'a> {
@@ -23,6 +25,8 @@ pub(super) struct Machine<'a> {
     pub(super) folder: &'a Path,
     /// After this long it is ended.
     pub(super) limit: Duration,
+    /// Processors; each takes one of this machine's whole.
+    pub(super) cpus: u32,
     /// Megabytes.
     pub(super) memory: u32,
     /// The terminal is given to it; then nothing is read back.
@@ -83,16 +87,9 @@ impl Machine<'_> {
         command.args(["--pdeathsig", "KILL"]).arg(emulator.get_program()).args(emulator.get_args());
         command.envs(emulator.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command
-            .args(["-M", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2"])
-            .args([
-                "-m",
-                &self.memory.to_string(),
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
+            .args(["-M", "q35", "-cpu", "max", "-accel", "tcg,thread=multi"])
+            .args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
             .args(["-serial", &format!("file:{}", result.display())])
             .args(["-drive", &format!("file={},format=raw,if=virtio,cache=unsafe", disk.display())])
