@@ -49,7 +49,8 @@ fn a_full_one() {
              save-keys { load = yes\n ike = yes\n wireshark_keys = /tmp/k }
              resolve { file = /run/resolv.conf }
              kernel-libipsec { load = yes\n raw_esp = yes }
-             kernel-netlink { fwmark = !0x42/0xff }
+             kernel-netlink { fwmark = !0x42/0xff\n spdh_thresh { ipv4 { rbits = 24 } } }
+             updown { dns_handler = yes }
              socket-default { fwmark = 0x42 }
              attr { dns = 10.0.0.9\n split-include = 10.0.0.0/8 }
              openssl { load = yes\n fips_mode = 0 }
@@ -81,7 +82,8 @@ fn a_full_one() {
     assert_eq!(conf.vici_socket.as_deref(), Some("unix:///run/x.vici"));
     assert!(conf.save_keys.exports_ike() && !conf.save_keys.exports_esp());
     assert_eq!(conf.resolve_file, Some(PathBuf::from("/run/resolv.conf")));
-    assert!(conf.raw_esp);
+    assert!(conf.raw_esp && conf.updown_dns);
+    assert_eq!((conf.spd_hash_v4, conf.spd_hash_v6), (Some((32, 24)), None));
     assert_eq!(conf.rule_fwmark, Some(FwMark { value: 0x42, mask: 0xff, inverted: true }));
     assert_eq!(conf.socket_fwmark, Some(FwMark { value: 0x42, mask: u32::MAX, inverted: false }));
     assert_eq!(conf.attributes.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [3, 28676]);

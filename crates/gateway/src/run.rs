@@ -9,6 +9,7 @@ use adit_crypto::SystemRandom;
 use adit_dataplane::{Dataplane, Kernel, Null, userspace};
 use adit_ike::{Config, Endpoint, Group, Path};
 use adit_linux::route::{Netlink, Watch};
+use adit_linux::xfrm::{Threshold, Xfrm};
 use adit_vici::Server;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -127,6 +128,7 @@ fn dataplane(
         DataplaneKind::Auto | DataplaneKind::Kernel => match kernel(conf, sockets, mailbox) {
             Ok(plane) => {
                 logger.line(Group::Knl, 1, "data plane: kernel");
+                hash_policies(conf, logger);
                 return Ok(Box::new(plane));
             }
             Err(error) if conf.adit.dataplane == DataplaneKind::Kernel => {
@@ -161,6 +163,18 @@ fn kernel(conf: &StrongswanConf, sockets: &Sockets, mailbox: &Mailbox) -> std::i
         Kernel::new(settings::routes(conf), Arc::new(move |event| events.offer(Mail::Dataplane(event))))?;
     sockets.beside_the_kernel()?;
     Ok(plane)
+}
+
+/// Has the kernel find policies by a hash from other prefixes on, if it is to. Without that they are found all the same.
+fn hash_policies(conf: &StrongswanConf, logger: &Logger) {
+    let threshold = |(local, remote)| Threshold { local, remote };
+    let (v4, v6) = (conf.spd_hash_v4.map(threshold), conf.spd_hash_v6.map(threshold));
+    if v4.is_none() && v6.is_none() {
+        return;
+    }
+    if let Err(error) = Xfrm::new().and_then(|mut xfrm| Ok(xfrm.set_spd_thresholds(v4, v6)?)) {
+        logger.line(Group::Knl, 0, error.to_string());
+    }
 }
 
 /// Without it tunnels come up all the same, and do not notice when addresses change.

@@ -138,6 +138,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_data_plane_cannot_do_has_its_place() {
+        let conf = "connections { home {\nlocal {\n auth = psk\n}\nremote {\n auth = psk\n}\nchildren { net {\n \
+                    mark_out = 7\n} }\n} }\n";
+        let paths = folder("marks", conf);
+        for (kind, refused) in [("userspace", true), ("kernel", false), ("auto", false)] {
+            std::fs::write(&paths.strongswan_conf, format!("adit {{ dataplane = {kind} }}\n")).unwrap();
+            let (all, _) = check(&paths, true);
+            let text: String = all.iter().map(|d| d.at() + "\n").collect();
+            assert_eq!(
+                text.contains("swanctl.conf:9:13: error: `mark_out` of the child `net`"),
+                refused,
+                "{text}"
+            );
+        }
+        std::fs::remove_dir_all(paths.swanctl_dir).unwrap();
+    }
+
+    #[test]
     fn mistakes_have_a_place_and_a_cure() {
         let conf =
             "connections { home {\nlocal_adrs = 10.0.0.1\nlocal {\n certs = nope.pem\n}\nremote {\n}\n} }\n";

@@ -6,7 +6,7 @@ const THREADS: &str = "the daemon sizes its own threads and tables";
 const BUILT_IN: &str = "everything is compiled in";
 const TEST: &str = "it is a test switch";
 const V1: &str = "it belongs to IKEv1, which is not built (RFC 9395)";
-const NETLINK: &str = "it concerns the kernel data plane, which is not built yet";
+const NETLINK: &str = "it concerns the kernel data plane, which does without it";
 const RADIUS: &str = "EAP over RADIUS is not supported yet";
 const HA: &str = "the HA plugin's protocol is not spoken; replication has its own settings";
 const REVOCATION: &str = "revocation is not checked yet";
@@ -222,24 +222,65 @@ pub const STRONGSWAN: &[Key] = &[
     served("plugins.kernel-netlink.fwmark"),
     ignored("plugins.kernel-netlink.install_routes_xfrmi", NETLINK),
     ignored("plugins.kernel-netlink.mtu", NETLINK),
-    ignored("plugins.kernel-netlink.buflen", NETLINK),
+    ignored("plugins.kernel-netlink.buflen", "answers of the kernel are read whole, whatever their size"),
     ignored("plugins.kernel-netlink.mss", NETLINK),
-    ignored("plugins.kernel-netlink.xfrm_acq_expires", NETLINK),
-    ignored("plugins.kernel-netlink.port_bypass", NETLINK),
-    ignored("plugins.kernel-netlink.process_rules", NETLINK),
-    ignored("plugins.kernel-netlink.roam_events", NETLINK),
-    ignored("plugins.kernel-netlink.receive_buffer_size", NETLINK),
-    ignored("plugins.kernel-netlink.force_receive_buffer_size", NETLINK),
-    ignored("plugins.kernel-netlink.parallel_xfrm", NETLINK),
-    ignored("plugins.kernel-netlink.parallel_route", NETLINK),
-    ignored("plugins.kernel-netlink.policy_update", NETLINK),
-    ignored("plugins.kernel-netlink.spdh_thresh.ipv4.*", NETLINK),
-    ignored("plugins.kernel-netlink.spdh_thresh.ipv6.*", NETLINK),
-    ignored("plugins.kernel-netlink.timeout", NETLINK),
-    ignored("plugins.kernel-netlink.retries", NETLINK),
-    ignored("plugins.kernel-netlink.ignore_retransmit_errors", NETLINK),
-    ignored("plugins.kernel-netlink.hw_offload_feature_interface", NETLINK),
-    ignored("plugins.kernel-netlink.set_proto_port_transport_sa", NETLINK),
+    ignored(
+        "plugins.kernel-netlink.xfrm_acq_expires",
+        "the sysctl net.core.xfrm_acq_expires is left as it is; set it in sysctl.conf",
+    ),
+    ignored(
+        "plugins.kernel-netlink.port_bypass",
+        "the IKE sockets are exempted from policies themselves, whatever their ports",
+    ),
+    ignored(
+        "plugins.kernel-netlink.process_rules",
+        "whenever addresses, routes or rules may have changed, paths are looked up again",
+    ),
+    ignored(
+        "plugins.kernel-netlink.roam_events",
+        "changes of addresses and routes are always watched; `mobike = no` keeps a connection where it is",
+    ),
+    ignored(
+        "plugins.kernel-netlink.receive_buffer_size",
+        "buffers are sized by the daemon, and what is lost with a full one is asked for again",
+    ),
+    ignored(
+        "plugins.kernel-netlink.force_receive_buffer_size",
+        "buffers are sized by the daemon, and what is lost with a full one is asked for again",
+    ),
+    ignored(
+        "plugins.kernel-netlink.parallel_xfrm",
+        "requests to the kernel are batched, not sent by many threads",
+    ),
+    ignored(
+        "plugins.kernel-netlink.parallel_route",
+        "requests to the kernel are batched, not sent by many threads",
+    ),
+    ignored(
+        "plugins.kernel-netlink.policy_update",
+        "a policy that is there already is updated, a new one is added",
+    ),
+    served("plugins.kernel-netlink.spdh_thresh.ipv4.lbits"),
+    served("plugins.kernel-netlink.spdh_thresh.ipv4.rbits"),
+    served("plugins.kernel-netlink.spdh_thresh.ipv6.lbits"),
+    served("plugins.kernel-netlink.spdh_thresh.ipv6.rbits"),
+    ignored(
+        "plugins.kernel-netlink.timeout",
+        "a request that the kernel does not answer within seconds has failed",
+    ),
+    ignored(
+        "plugins.kernel-netlink.retries",
+        "a request that the kernel does not answer within seconds has failed",
+    ),
+    ignored("plugins.kernel-netlink.ignore_retransmit_errors", "requests to the kernel are not sent twice"),
+    ignored(
+        "plugins.kernel-netlink.hw_offload_feature_interface",
+        "whether a card can offload turns out when it is asked to (`hw_offload = auto`)",
+    ),
+    ignored(
+        "plugins.kernel-netlink.set_proto_port_transport_sa",
+        "the policy alone says which protocol and ports an SA is for",
+    ),
     served("plugins.kernel-libipsec.allow_peer_ts"),
     served("plugins.kernel-libipsec.raw_esp"),
     served("plugins.kernel-libipsec.fwmark"),

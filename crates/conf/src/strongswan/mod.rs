@@ -149,6 +149,8 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
     let socket_fwmark = fwmark(&mut socket);
     let use_ipv4 = socket.bool("use_ipv4", true);
     let use_ipv6 = socket.bool("use_ipv6", true);
+    let spd_hash_v4 = spd_hash(plugin("kernel-netlink"), "ipv4", 32, diagnostics);
+    let spd_hash_v6 = spd_hash(plugin("kernel-netlink"), "ipv6", 128, diagnostics);
     let rule_fwmark = fwmark(&mut Fields::new(plugin("kernel-netlink"), diagnostics));
     let mut libipsec = Fields::new(plugin("kernel-libipsec"), diagnostics);
     let esp_fwmark = fwmark(&mut libipsec);
@@ -222,6 +224,8 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
         journal,
         vici_socket,
         save_keys,
+        spd_hash_v4,
+        spd_hash_v6,
         socket_fwmark,
         rule_fwmark,
         esp_fwmark,
@@ -269,6 +273,21 @@ fn fwmark(fields: &mut Fields<'_>) -> Option<FwMark> {
         let mask = u32::try_from(value::integer(mask)?).ok()?;
         Some(FwMark { value: mark, mask, inverted })
     })
+}
+
+/// Bits of the local and the remote prefix, all of them where one is not given.
+fn spd_hash(section: &Section, family: &str, all: u8, diagnostics: &mut Vec<Diagnostic>) -> Option<(u8, u8)> {
+    let mut fields = Fields::new(section.section_at(&format!("spdh_thresh.{family}"))?, diagnostics);
+    let expected = format!("a number of bits up to {all}");
+    let mut bits = |key| {
+        fields.parsed(key, &expected, |text| {
+            u8::try_from(value::decimal(text)?).ok().filter(|bits| *bits <= all)
+        })
+    };
+    match (bits("lbits"), bits("rbits")) {
+        (None, None) => None,
+        (local, remote) => Some((local.unwrap_or(all), remote.unwrap_or(all))),
+    }
 }
 
 fn save_keys(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> SaveKeys {

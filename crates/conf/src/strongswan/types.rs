@@ -101,6 +101,11 @@ pub struct StrongswanConf {
     pub save_keys: SaveKeys,
     /// Mark of the IKE sockets' packets (`plugins.socket-default.fwmark`).
     pub socket_fwmark: Option<FwMark>,
+    /// From which bits of the local and the remote prefix on the kernel finds IPv4 policies by a hash; `None` = as it does
+    /// (`plugins.kernel-netlink.spdh_thresh.ipv4`).
+    pub spd_hash_v4: Option<(u8, u8)>,
+    /// The same for IPv6.
+    pub spd_hash_v6: Option<(u8, u8)>,
     /// Mark that keeps packets away from our routing rule (`plugins.kernel-netlink.fwmark`).
     pub rule_fwmark: Option<FwMark>,
     /// Mark of the userspace data plane's packets (`plugins.kernel-libipsec.fwmark`).
@@ -168,6 +173,8 @@ impl Default for StrongswanConf {
             vici_socket: None,
             save_keys: SaveKeys::default(),
             socket_fwmark: None,
+            spd_hash_v4: None,
+            spd_hash_v6: None,
             rule_fwmark: None,
             esp_fwmark: None,
             use_ipv4: true,

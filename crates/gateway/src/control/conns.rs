@@ -210,6 +210,24 @@ mod tests {
     }
 
     #[test]
+    fn priority_and_interface_of_a_child_are_listed_where_there_are_some() {
+        let fake = Fake::default();
+        let child =
+            Message::new().kv("priority", "1000").kv("interface", "eth0").kv("mark_in", "%unique/0xff");
+        let auth = || Message::new().kv("auth", "psk");
+        let conn = Message::new().section("local", auth()).section("remote", auth());
+        let conn = conn.section("children", Message::new().section("web", child));
+        assert_eq!(load(&fake, &Message::new().section("psk", conn)).to_string(), "success=yes");
+        let mut heard = Heard::default();
+        list(&fake, &Message::new(), &mut heard);
+        assert!(
+            heard.lines()[0].ends_with("remote-ts=[dynamic] interface=eth0 priority=1000}}}"),
+            "{:?}",
+            heard.lines()
+        );
+    }
+
+    #[test]
     fn refusals_read_as_clients_know_them() {
         let fake = Fake::default();
         let load = |conn: Message| load(&fake, &Message::new().section("a", conn)).to_string();

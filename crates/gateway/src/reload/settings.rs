@@ -46,6 +46,8 @@ at_start! {
     "charon.plugins.socket-default.fwmark" = socket_fwmark;
     "charon.plugins.socket-default.use_ipv4" = use_ipv4;
     "charon.plugins.socket-default.use_ipv6" = use_ipv6;
+    "charon.plugins.kernel-netlink.spdh_thresh.ipv4" = spd_hash_v4;
+    "charon.plugins.kernel-netlink.spdh_thresh.ipv6" = spd_hash_v6;
     "charon.plugins.kernel-netlink.fwmark" = rule_fwmark;
     "charon.plugins.kernel-libipsec.fwmark" = esp_fwmark;
     "charon.plugins.kernel-libipsec.raw_esp" = raw_esp;
