@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use adit_linux::route::{Own, Route};
 
 use super::RouteBook;
+use super::journal::Thing;
 use super::nets::full;
 
 /// Things that a note names before it counts the rest.
@@ -154,6 +155,7 @@ impl RouteBook {
                     // Not by somebody's hand: its interface is down, or its source or next hop has gone.
                     if let Some(dest) = self.dests.get_mut(&route.dest) {
                         dest.installed = None;
+                        self.journal.forget(Thing::Route(route));
                     }
                 }
             }
@@ -163,7 +165,7 @@ impl RouteBook {
 }
 
 /// Whether the kernel's entry is the one that was installed; it may have filled in what was left open.
-fn is_same(ours: &Route, other: &Route) -> bool {
+pub(super) fn is_same(ours: &Route, other: &Route) -> bool {
     let open = |ours: Option<u32>, theirs: Option<u32>| ours.is_none() || ours == theirs;
     ours.kind == other.kind
         && ours.protocol == other.protocol

@@ -9,6 +9,7 @@
 
 mod around;
 mod here;
+mod journal;
 mod mend;
 mod needs;
 mod nets;
@@ -32,6 +33,7 @@ pub(crate) use self::nets::prefixes;
 
 use self::around::Peer;
 use self::here::Here;
+use self::journal::{Journal, Thing};
 use self::patience::Patience;
 use self::vips::Vip;
 use crate::InstallError;
@@ -66,6 +68,7 @@ pub(crate) struct RouteBook {
     detours: Vec<(Detour, u32)>,
     /// Interfaces of ours that are to be up.
     kept_up: BTreeSet<u32>,
+    journal: Journal,
     patience: Patience,
     notes: Vec<String>,
 }
@@ -114,15 +117,23 @@ impl RouteBook {
         if state.installed == wanted {
             return Ok(());
         }
-        match (state.installed, wanted) {
-            (None, Some(wanted)) => self.netlink.add_route(&wanted)?,
-            (Some(_), Some(wanted)) => self.netlink.replace_route(&wanted)?,
-            // If it cannot be removed, it goes with its interface at the latest.
-            (Some(old), None) => drop(self.netlink.del_route(&old)),
-            (None, None) => {}
+        let old = state.installed;
+        if let Some(wanted) = wanted {
+            self.journal.remember(Thing::Route(wanted));
         }
-        state.installed = wanted;
-        Ok(())
+        let result = match (old, wanted) {
+            (None, Some(wanted)) => self.netlink.add_route(&wanted),
+            (Some(_), Some(wanted)) => self.netlink.replace_route(&wanted),
+            // If it cannot be removed, it goes with its interface at the latest.
+            (Some(old), None) => self.netlink.del_route(&old).or(Ok(())),
+            (None, None) => Ok(()),
+        };
+        let (now, gone) = if result.is_ok() { (wanted, old) } else { (old, wanted) };
+        state.installed = now;
+        if let Some(gone) = gone {
+            self.journal.forget(Thing::Route(gone));
+        }
+        result
     }
 
     /// Takes back what an SA or policy needed and nobody else does.
@@ -136,6 +147,7 @@ impl RouteBook {
             if state.users.is_empty() {
                 if let Some(route) = state.installed {
                     let _ = self.netlink.del_route(&route);
+                    self.journal.forget(Thing::Route(route));
                 }
                 self.dests.remove(&dest);
                 self.throw_inside(dest);

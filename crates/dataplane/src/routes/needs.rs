@@ -1,6 +1,7 @@
 //! What is configured, and what SAs and policies ask of the routing tables.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use adit_ipsec::{ChildSa, EntryOptions, Mode, Selector, Shunt, ShuntPolicy, TrapPolicy};
@@ -28,6 +29,8 @@ pub struct RouteConfig {
     pub install_virtual_ip_on: Option<String>,
     /// Whether tunnels through an XFRM interface get routes (`charon.plugins.kernel-netlink.install_routes_xfrmi`).
     pub install_routes_xfrmi: bool,
+    /// Where routes and virtual IPs are written down, to be recognised after a crash; not needed with a device.
+    pub journal: Option<PathBuf>,
     /// MTU of the routes (`charon.plugins.kernel-netlink.mtu`).
     pub mtu: Option<u32>,
     /// MSS of the routes (`charon.plugins.kernel-netlink.mss`).
@@ -46,6 +49,7 @@ impl Default for RouteConfig {
             ignore_tables: Vec::new(),
             install_virtual_ip_on: None,
             install_routes_xfrmi: false,
+            journal: None,
             mtu: None,
             mss: None,
         }

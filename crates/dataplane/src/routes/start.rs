@@ -5,6 +5,7 @@ use std::io;
 
 use adit_linux::route::{Netlink, Rule};
 
+use super::journal::Journal;
 use super::patience::Patience;
 use super::{Owner, Place, RouteBook, RouteConfig};
 
@@ -13,7 +14,8 @@ impl RouteBook {
     /// uses.
     ///
     /// Removes what a killed predecessor left: the rule in any number of copies, `throw` routes that carry our
-    /// mark, routes through and addresses of a device that had been persistent. Then adds the rules.
+    /// mark, routes through and addresses of a device that had been persistent; on the path, what it has written down.
+    /// Then adds the rules.
     pub(crate) fn start(config: RouteConfig, place: Place) -> io::Result<Self> {
         let mut book = Self {
             netlink: Netlink::new()?.marked(config.socket_mark),
@@ -26,6 +28,7 @@ impl RouteBook {
             rules: Vec::new(),
             detours: Vec::new(),
             kept_up: BTreeSet::new(),
+            journal: Journal::default(),
             patience: Patience::default(),
             notes: Vec::new(),
         };
@@ -34,6 +37,15 @@ impl RouteBook {
                 if address.ifindex == ifindex {
                     book.netlink.del_address(ifindex, address.address, address.prefix)?;
                 }
+            }
+        }
+        if let (Place::Path, Some(path)) = (place, book.config.journal.clone()) {
+            match Journal::start(&path, &mut book.netlink) {
+                Ok(journal) => book.journal = journal,
+                Err(error) => book.note(format!(
+                    "routes and virtual IPs are not written to {}: {error}; after a crash they stay",
+                    path.display()
+                )),
             }
         }
         if book.config.table != 0 {

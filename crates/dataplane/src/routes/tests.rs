@@ -349,3 +349,58 @@ fn routes_come_back_with_their_interface() {
     let notes = book.take_notes();
     assert!(!notes.iter().any(|note| note.contains("not by us")), "{notes:?}");
 }
+
+#[test]
+fn what_a_killed_predecessor_left_is_removed_and_others_keep_theirs() {
+    let Some(host) = host() else { return };
+    let folder = std::env::temp_dir().join(host.namespace.name());
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = RouteConfig { journal: Some(folder.join("kept")), ..RouteConfig::default() };
+    let before = host.ip("rule");
+    // What an operator, or another program, has put beside ours; one looks nearly the same.
+    for line in [
+        "route add 10.7.0.0/16 via 192.0.2.254 table 220 proto static",
+        "route add throw 172.31.0.0/16 table 220 proto static",
+        "addr add 10.9.0.7/32 dev eth0",
+    ] {
+        host.ip(line);
+    }
+    let others = host.table();
+    let tunnel = || needs("198.51.100.7", &["10.1.0.0/16"], &["10.2.0.0/16", "10.3.0.0/16"]);
+    let fill = |book: &mut RouteBook| {
+        book.add(Owner::Child(1), tunnel()).unwrap();
+        book.add(Owner::Child(2), needs("2001:db8:7::7", &["fd01::/64"], &["fd02::/64"])).unwrap();
+        book.add(Owner::Shunt(3), needs("192.0.2.2", &["10.1.0.0/16"], &["10.4.0.0/16"])).unwrap();
+        book.add_vip(address("10.9.0.1"), address("192.0.2.1")).unwrap();
+        book.add_vip(address("fd09::1"), address("192.0.2.1")).unwrap();
+    };
+    let mut killed = host.start(config.clone());
+    fill(&mut killed);
+    let full = host.table();
+    // Who comes while it lives gets no hold of its file, and takes nothing away.
+    let mut second = host.start(config.clone());
+    assert!(second.take_notes()[0].contains("another daemon uses it"));
+    drop(second);
+    assert_eq!(host.table(), full);
+    drop(killed);
+    // After its death an operator has replaced one.
+    host.ip("route replace 10.3.0.0/16 via 192.0.2.99 table 220 proto static");
+    let mut book = host.start(config.clone());
+    assert_eq!(book.take_notes(), [""; 0]);
+    let theirs = "10.3.0.0/16 via 192.0.2.99 dev eth0 proto static".to_owned();
+    assert_eq!(host.table().iter().filter(|route| **route != theirs).cloned().collect::<Vec<_>>(), others);
+    let shown = host.ip("addr show dev eth0");
+    assert!(!shown.contains("10.9.0.1/32") && !shown.contains("fd09::1") && shown.contains("10.9.0.7/32"));
+    assert_eq!(host.ip("rule").matches("lookup 220").count(), 1);
+    // One that leaves in order leaves nothing to remember.
+    host.ip("route del 10.3.0.0/16 table 220");
+    fill(&mut book);
+    book.clear();
+    drop(book);
+    assert_eq!(host.table(), others);
+    assert_eq!(host.ip("rule"), before);
+    fill(&mut host.start(RouteConfig { journal: None, ..config.clone() }));
+    drop(host.start(config));
+    assert_eq!(host.table(), full, "what is not written down was removed");
+    std::fs::remove_dir_all(folder).unwrap();
+}

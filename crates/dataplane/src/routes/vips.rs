@@ -7,6 +7,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::journal::Thing;
 use super::nets::full;
 use super::{Place, RouteBook};
 
@@ -59,7 +60,11 @@ impl RouteBook {
                 format!("no interface for the virtual IP {address}: none has {local}"),
             )
         })?;
-        self.netlink.add_virtual_address(ifindex, address)?;
+        self.journal.remember(Thing::Address(address, ifindex));
+        if let Err(error) = self.netlink.add_virtual_address(ifindex, address) {
+            self.journal.forget(Thing::Address(address, ifindex));
+            return Err(error);
+        }
         Ok(Vip { users: 1, ifindex, local, foreign: false, installed: true })
     }
 
@@ -106,6 +111,7 @@ impl RouteBook {
     fn take_away(&mut self, address: IpAddr, vip: &Vip) {
         if !vip.foreign {
             let _ = self.netlink.del_address(vip.ifindex, address, full(address));
+            self.journal.forget(Thing::Address(address, vip.ifindex));
         }
     }
 
