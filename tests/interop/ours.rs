@@ -109,6 +109,36 @@ fn survives() {
     });
 }
 
+/// An interface that is left out sends nothing and is not answered on.
+#[test]
+fn interfaces() {
+    both("interfaces", |mut world, mut scenario| {
+        let restart = |peer: &mut Peer, namespace, conf: &_| {
+            peer.stop();
+            peer.configure(conf);
+            peer.launch(namespace);
+        };
+        scenario.gw.charon = "  interfaces_ignore = wan\n".into();
+        restart(&mut world.gw, &world.net.gw, &scenario.gw);
+        assert!(world.rw.initiate("psk", "net", 2).is_err());
+        let stats = world.gw.swanctl(&["--stats", "--raw"]).all();
+        let turned_away = stats.split("interface-closed=").nth(1).and_then(|rest| rest.split(' ').next());
+        assert!(turned_away.is_some_and(|n| n != "0"), "{stats}");
+        assert!(stats.contains("half-open=0"), "{stats}");
+        scenario.gw.charon = "  interfaces_use = lan, wan\n".into();
+        restart(&mut world.gw, &world.net.gw, &scenario.gw);
+        scenario.rw.charon = "  interfaces_use = lo\n".into();
+        restart(&mut world.rw, &world.net.rw, &scenario.rw);
+        let error = world.rw.initiate("psk", "net", 5).expect_err("there is no interface to start from");
+        assert!(error.contains("no route"), "{error}");
+        scenario.rw.charon = "  interfaces_use = wan\n".into();
+        restart(&mut world.rw, &world.net.rw, &scenario.rw);
+        world.up();
+        world.reachable();
+        world.down(false);
+    });
+}
+
 /// What swanctl shows beyond the SAs.
 #[test]
 fn listings() {

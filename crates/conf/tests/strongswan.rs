@@ -94,6 +94,38 @@ fn a_full_one() {
 }
 
 #[test]
+fn the_hosts_network() {
+    let (conf, diagnostics) = read(
+        "charon {
+           interfaces_use = eth0, vlan.7
+           interfaces_ignore = docker0
+           ignore_routing_tables = 51820 0x64
+           process_route = no
+           install_virtual_ip_on = lo
+           plugins { kernel-netlink {
+             mtu = 1400\n mss = 0\n install_routes_xfrmi = yes\n process_rules = yes\n roam_events = no
+           } }
+         }",
+    );
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let network = conf.network;
+    assert_eq!(network.interfaces_use, ["eth0", "vlan.7"]);
+    assert_eq!(network.interfaces_ignore, ["docker0"]);
+    assert_eq!(network.ignore_routing_tables, [51820, 100]);
+    assert_eq!(network.install_virtual_ip_on.as_deref(), Some("lo"));
+    assert_eq!((network.route_mtu, network.route_mss), (Some(1400), None));
+    assert!(network.install_routes_xfrmi && network.process_rules);
+    assert!(!network.process_route && !network.roam_events);
+    for (text, key) in [
+        ("charon { interfaces_use = a/b }", "interfaces_use"),
+        ("charon { ignore_routing_tables = main }", "ignore_routing_tables"),
+        ("charon { plugins { kernel-netlink { mtu = 70000 } } }", "mtu"),
+    ] {
+        assert!(lines(text).iter().any(|line| line.contains("error") && line.contains(key)), "{text}");
+    }
+}
+
+#[test]
 fn the_specific_section_wins() {
     let (conf, _) = read(
         "charon-systemd { port = 1\n half_open_timeout = 7 }\ncharon { port = 2\n keep_alive = 9 }\nlibstrongswan { keep_alive = 1 }",

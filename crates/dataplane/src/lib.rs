@@ -103,6 +103,12 @@ pub trait Dataplane: Send {
         Own::default()
     }
 
+    /// The table of the tunnels' routes, where ways to peers are to be looked up as if it were not there: what is sealed
+    /// does not follow it.
+    fn hidden_table(&self) -> Option<u32> {
+        None
+    }
+
     /// Addresses or routes of this host have changed: what was made with regard to them is brought up to date. Mends what
     /// is missing, too, and returns as [`Self::mend`].
     fn addresses_changed(&mut self) -> Option<Duration> {

@@ -221,10 +221,11 @@ impl Driver {
     }
 
     /// What was lost before anybody looked at it: to a full mailbox, to full socket buffers, to scripts that are too slow.
-    pub(crate) fn lost(&self) -> [(&'static str, u64); 3] {
+    pub(crate) fn lost(&self) -> [(&'static str, u64); 4] {
         [
             ("queue-full", self.lost),
             ("socket-full", self.sockets.dropped()),
+            ("interface-closed", self.roam.turned_away),
             ("updown-full", self.updown.dropped()),
         ]
     }
@@ -240,7 +241,11 @@ impl Driver {
     fn read(&mut self, index: u64) {
         let Ok(index) = usize::try_from(index) else { return };
         let (endpoint, counters, clock) = (&mut self.endpoint, &mut self.counters, self.clock);
+        let roam = &mut self.roam;
         self.sockets.read(index, READ_BUDGET, |path, bytes| {
+            if !roam.takes(path.local.ip()) {
+                return;
+            }
             counters.received(bytes);
             endpoint.handle_datagram(clock.now(), path, bytes);
         });
@@ -257,6 +262,7 @@ impl Driver {
 
     fn handle(&mut self, mail: Mail) {
         match mail {
+            Mail::Datagram(path, _) if !self.roam.takes(path.local.ip()) => {}
             Mail::Datagram(path, bytes) => {
                 self.counters.received(&bytes);
                 self.endpoint.handle_datagram(self.clock.now(), path, &bytes);

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use adit_ike::{Action, ActionId, Completion, Group};
 use adit_ipsec::ChildSa;
+use adit_linux::route::{Way, Without};
 
 use crate::driver::Driver;
+use crate::settings;
 
 impl Driver {
     /// Carries one out; what takes long is answered later by mail.
@@ -122,8 +124,8 @@ impl Driver {
         among: &[IpAddr],
         current: Option<IpAddr>,
     ) -> Result<IpAddr, String> {
-        let way = self.netlink.way_to_marked(remote, self.sockets.mark());
-        let routed = way.as_ref().ok().and_then(|way| way.source);
+        let way = self.way_to(remote);
+        let routed = way.as_ref().ok().and_then(|way| way.source).filter(|a| !self.roam.is_closed(*a));
         let no_route = |why: String| format!("there is no route to {remote} ({why})");
         let chosen = routed.filter(|source| among.is_empty() || among.contains(source));
         if current.is_none_or(|current| chosen == Some(current))
@@ -131,7 +133,8 @@ impl Driver {
         {
             return Ok(source);
         }
-        let here = self.netlink.addresses().map_err(|e| e.to_string())?;
+        let mut here = self.netlink.addresses().map_err(|e| e.to_string())?;
+        here.retain(|a| !self.roam.is_closed(a.address));
         let way = way.map_err(|e| no_route(e.to_string()))?;
         let is_here = |addr: IpAddr| here.iter().find(|h| h.address == addr);
         // An address that nobody asked for is good while it is one of the interface that packets leave by: the next hop
@@ -148,8 +151,23 @@ impl Driver {
             None if among.is_empty() => Err(no_route("no source address".into())),
             None => {
                 let list: Vec<String> = among.iter().map(ToString::to_string).collect();
-                Err(format!("{} is not an address of this host", list.join(", ")))
+                let closed = among.iter().any(|address| self.roam.is_closed(*address));
+                let why = if closed {
+                    "on an interface that charon.interfaces_use or interfaces_ignore leaves out"
+                } else {
+                    "not an address of this host"
+                };
+                Err(format!("{} is {why}", list.join(", ")))
             }
         }
+    }
+
+    /// The way to a peer, by the interfaces and tables that may be used.
+    fn way_to(&mut self, remote: IpAddr) -> std::io::Result<Way> {
+        let network = &self.roam.network;
+        let hidden = self.dataplane.hidden_table();
+        let tables: Vec<u32> = network.ignore_routing_tables.iter().copied().chain(hidden).collect();
+        let interfaces = self.netlink.links_outside(&settings::interfaces(network))?;
+        self.netlink.way_around(remote, Without { tables: &tables, interfaces: &interfaces })
     }
 }

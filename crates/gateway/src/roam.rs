@@ -3,14 +3,17 @@
 //! Changes come in bursts (an address goes, another comes, routes follow), so they are heard together a moment after the
 //! first. A host whose routes never rest must not be kept busy either.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use adit_conf::strongswan::NetworkConf;
 use adit_dataplane::Own;
 use adit_ike::{Command, Group};
-use adit_linux::route::{Address, Netlink, Watch};
+use adit_linux::route::{Address, Interfaces, Netlink, Watch};
 
 use crate::driver::Driver;
+use crate::settings;
 
 /// From the first change to when it is heard (charon: 100 ms).
 const SETTLE: Duration = Duration::from_millis(100);
@@ -21,6 +24,11 @@ const REST: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Roam {
     watch: Option<Watch>,
+    pub(crate) network: NetworkConf,
+    /// Our addresses on interfaces that IKE is not to use.
+    closed: BTreeSet<IpAddr>,
+    /// IKE messages that were sent to one of them.
+    pub(crate) turned_away: u64,
     /// When to look at them.
     due: Option<Instant>,
     /// When that was last.
@@ -32,8 +40,20 @@ pub(crate) struct Roam {
 
 impl Roam {
     /// Listens from now on; without a watch the first look is the last.
-    pub(crate) fn new(watch: Option<Watch>) -> Self {
-        Self { watch, ..Self::default() }
+    pub(crate) fn new(watch: Option<Watch>, network: NetworkConf) -> Self {
+        Self { watch, network, ..Self::default() }
+    }
+
+    /// Whether an IKE message to one of our addresses is to be looked at.
+    pub(crate) fn takes(&mut self, local: IpAddr) -> bool {
+        let taken = !self.closed.contains(&local);
+        self.turned_away += u64::from(!taken);
+        taken
+    }
+
+    /// Whether it is an address of an interface that IKE is not to use.
+    pub(crate) fn is_closed(&self, address: IpAddr) -> bool {
+        self.closed.contains(&address)
     }
 
     pub(crate) const fn watch(&self) -> Option<&Watch> {
@@ -51,7 +71,10 @@ impl Roam {
             // Who empties a table does it route by route.
             self.mend = Some(Instant::now() + SETTLE);
         }
-        if (news.addresses || news.routes) && self.due.is_none() {
+        let heeded = news.addresses
+            || (news.routes && self.network.process_route)
+            || (news.rules && self.network.process_rules);
+        if heeded && self.due.is_none() {
             let settled = Instant::now() + SETTLE;
             self.due = Some(self.heard.map_or(settled, |at| settled.max(at + REST)));
         }
@@ -90,34 +113,48 @@ impl Driver {
     /// Tells everybody which addresses this host has.
     pub(crate) fn hear_addresses(&mut self) {
         self.roam.due = None;
-        self.roam.heard = Some(Instant::now());
-        match usable(&mut self.netlink, &self.dataplane.own()) {
-            Ok(addresses) => {
+        let first = self.roam.heard.replace(Instant::now()).is_none();
+        let chosen = settings::interfaces(&self.roam.network);
+        match usable(&mut self.netlink, &self.dataplane.own(), &chosen) {
+            Ok((addresses, closed)) => {
+                self.roam.closed = closed;
                 if addresses != self.roam.addresses {
                     let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                     self.logger.line(Group::Knl, 1, format!("addresses of this host: {}", list.join(", ")));
                     self.roam.addresses.clone_from(&addresses);
                 }
                 self.roam.mend = self.dataplane.addresses_changed().map(|wait| Instant::now() + wait);
-                self.command(Command::AddressesChanged { addresses });
+                if first || self.roam.network.roam_events {
+                    self.command(Command::AddressesChanged { addresses });
+                }
             }
             Err(error) => self.logger.line(Group::Knl, 0, error.to_string()),
         }
     }
 }
 
-/// Addresses that datagrams can be sent from to others, in the kernel's order; the tunnels' own are none.
-fn usable(netlink: &mut Netlink, own: &Own) -> std::io::Result<Vec<IpAddr>> {
-    let mut found = Vec::new();
+/// Addresses that datagrams can be sent from to others, in the kernel's order, and those that must not be used; the
+/// tunnels' own are neither.
+fn usable(
+    netlink: &mut Netlink,
+    own: &Own,
+    chosen: &Interfaces,
+) -> std::io::Result<(Vec<IpAddr>, BTreeSet<IpAddr>)> {
+    let outside = netlink.links_outside(chosen)?;
+    let (mut found, mut closed) = (Vec::new(), BTreeSet::new());
     for Address { ifindex, address, tentative, .. } in netlink.addresses()? {
         let local = match address {
             IpAddr::V4(a) => a.is_loopback() || a.is_link_local(),
             IpAddr::V6(a) => a.is_loopback() || a.is_unicast_link_local(),
         };
         let ours = own.interfaces.contains(&ifindex) || own.addresses.contains(&address);
-        if !local && !tentative && !ours && !found.contains(&address) {
+        if outside.contains(&ifindex) {
+            closed.insert(address);
+        } else if !local && !tentative && !ours && !found.contains(&address) {
             found.push(address);
         }
     }
-    Ok(found)
+    // One that is on two interfaces is open if one of them is.
+    closed.retain(|address| !found.contains(address));
+    Ok((found, closed))
 }

@@ -78,7 +78,7 @@ pub fn run(environment: Environment) -> Result<(), String> {
         keylog: keylog(&conf, &logger)?,
         settings: conf.clone(),
         mailbox: mailbox.clone(),
-        roam: Roam::new(watch_addresses(&logger)),
+        roam: Roam::new(watch_addresses(&logger), conf.network.clone()),
         firewall,
     });
     let log_events = events.clone();

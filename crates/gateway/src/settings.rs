@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use adit_conf::StrongswanConf;
-use adit_conf::strongswan::{DataplaneKind, FwMark, LogLevels};
+use adit_conf::strongswan::{DataplaneKind, FwMark, LogLevels, NetworkConf};
 use adit_dataplane::{RouteConfig, UserspaceConfig, userspace};
 use adit_ike::Group;
+use adit_linux::route::Interfaces;
 
+use crate::environment::vici_socket;
 use crate::log::{Logger, SinkConfig, Target};
 use crate::{map, secret_file};
 
@@ -85,8 +87,24 @@ pub(crate) fn routes(conf: &StrongswanConf) -> RouteConfig {
         install_virtual_ip: conf.install_virtual_ip,
         fwmark: conf.rule_fwmark.map(mark),
         socket_mark: socket_mark(conf),
-        ..RouteConfig::default()
+        ignore_tables: conf.network.ignore_routing_tables.clone(),
+        interfaces: interfaces(&conf.network),
+        install_virtual_ip_on: conf.network.install_virtual_ip_on.clone(),
+        install_routes_xfrmi: conf.network.install_routes_xfrmi,
+        mtu: conf.network.route_mtu,
+        mss: conf.network.route_mss,
+        // It is as much this daemon's own as its socket, and in a place that is emptied by a restart of the host.
+        journal: vici_socket(conf).ok().map(|socket| {
+            let mut path = socket.into_os_string();
+            path.push(".kept");
+            path.into()
+        }),
     }
+}
+
+/// The interfaces that IKE may use.
+pub(crate) fn interfaces(network: &NetworkConf) -> Interfaces {
+    Interfaces { only: network.interfaces_use.clone(), not: network.interfaces_ignore.clone() }
 }
 
 /// The userspace data plane's part.

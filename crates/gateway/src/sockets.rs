@@ -23,7 +23,6 @@ pub(crate) struct Sockets {
     ike: Vec<UdpSocket>,
     nat_t: Vec<Arc<UdpSocket>>,
     port: u16,
-    mark: Option<u32>,
     batch: Batch,
 }
 
@@ -46,7 +45,7 @@ impl Sockets {
     pub(crate) fn bind(ports: Ports) -> Result<Self, String> {
         let ike = families(ports.ike, ports.mark)?;
         let nat_t = families(ports.nat_t, ports.mark)?.into_iter().map(Arc::new).collect();
-        Ok(Self { ike, nat_t, port: ports.ike, mark: ports.mark, batch: Batch::new(BATCH) })
+        Ok(Self { ike, nat_t, port: ports.ike, batch: Batch::new(BATCH) })
     }
 
     /// Has the kernel take the ESP out of what arrives on the NAT-T sockets (RFC 3948), and lets what all sockets send and
@@ -59,11 +58,6 @@ impl Sockets {
             xfrm::bypass(socket, socket.local_addr().is_ipv4())?;
         }
         self.nat_t.iter().try_for_each(|socket| socket.esp_in_udp())
-    }
-
-    /// The mark of everything sent: routes are to be looked up with it.
-    pub(crate) const fn mark(&self) -> Option<u32> {
-        self.mark
     }
 
     /// The NAT-T sockets, for the data plane that sends and receives ESP through them.

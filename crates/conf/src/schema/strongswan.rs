@@ -6,7 +6,6 @@ const THREADS: &str = "the daemon sizes its own threads and tables";
 const BUILT_IN: &str = "everything is compiled in";
 const TEST: &str = "it is a test switch";
 const V1: &str = "it belongs to IKEv1, which is not built (RFC 9395)";
-const NETLINK: &str = "it concerns the kernel data plane, which does without it";
 const RADIUS: &str = "EAP over RADIUS is not supported yet";
 const HA: &str = "the HA plugin's protocol is not spoken; replication has its own settings";
 const REVOCATION: &str = "revocation is not checked yet";
@@ -85,8 +84,8 @@ pub const STRONGSWAN: &[Key] = &[
     ignored("ocsp_nonce_len", REVOCATION),
     refused("x509.enforce_critical", "unknown critical extensions are always refused (RFC 5280)", YES),
     // Process
-    refused("interfaces_use", "sockets are bound to addresses, not interfaces; use `local_addrs`", &[]),
-    refused("interfaces_ignore", "sockets are bound to addresses, not interfaces; use `local_addrs`", &[]),
+    served("interfaces_use"),
+    served("interfaces_ignore"),
     refused("user", "the daemon does not change its user; let the service manager do it", &["root"]),
     refused("group", "the daemon does not change its group; let the service manager do it", &["root"]),
     refused("start-scripts.*", "scripts are not run; use the service manager (ExecStartPost)", &[]),
@@ -97,10 +96,10 @@ pub const STRONGSWAN: &[Key] = &[
     served("install_routes"),
     served("routing_table"),
     served("routing_table_prio"),
-    ignored("ignore_routing_tables", "source addresses are the kernel's choice"),
-    ignored("process_route", "routes are watched only for the peers in use"),
+    served("ignore_routing_tables"),
+    served("process_route"),
     served("install_virtual_ip"),
-    refused("install_virtual_ip_on", "virtual addresses go to the tunnel device (`adit.tun`)", &[]),
+    served("install_virtual_ip_on"),
     // Attributes
     served("dns1"),
     served("dns2"),
@@ -220,10 +219,10 @@ pub const STRONGSWAN: &[Key] = &[
     ignored("plugins.socket-default.set_source", "the source address is always set"),
     ignored("plugins.socket-default.set_sourceif", "the source address is always set"),
     served("plugins.kernel-netlink.fwmark"),
-    ignored("plugins.kernel-netlink.install_routes_xfrmi", NETLINK),
-    ignored("plugins.kernel-netlink.mtu", NETLINK),
+    served("plugins.kernel-netlink.install_routes_xfrmi"),
+    served("plugins.kernel-netlink.mtu"),
     ignored("plugins.kernel-netlink.buflen", "answers of the kernel are read whole, whatever their size"),
-    ignored("plugins.kernel-netlink.mss", NETLINK),
+    served("plugins.kernel-netlink.mss"),
     ignored(
         "plugins.kernel-netlink.xfrm_acq_expires",
         "the sysctl net.core.xfrm_acq_expires is left as it is; set it in sysctl.conf",
@@ -232,14 +231,8 @@ pub const STRONGSWAN: &[Key] = &[
         "plugins.kernel-netlink.port_bypass",
         "the IKE sockets are exempted from policies themselves, whatever their ports",
     ),
-    ignored(
-        "plugins.kernel-netlink.process_rules",
-        "whenever addresses, routes or rules may have changed, paths are looked up again",
-    ),
-    ignored(
-        "plugins.kernel-netlink.roam_events",
-        "changes of addresses and routes are always watched; `mobike = no` keeps a connection where it is",
-    ),
+    served("plugins.kernel-netlink.process_rules"),
+    served("plugins.kernel-netlink.roam_events"),
     ignored(
         "plugins.kernel-netlink.receive_buffer_size",
         "buffers are sized by the daemon, and what is lost with a full one is asked for again",

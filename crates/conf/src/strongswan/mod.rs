@@ -5,8 +5,10 @@
 
 mod firewall;
 mod logging;
+mod network;
 mod types;
 
+pub use network::NetworkConf;
 pub use types::*;
 
 use std::net::IpAddr;
@@ -151,6 +153,7 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
     let use_ipv6 = socket.bool("use_ipv6", true);
     let spd_hash_v4 = spd_hash(plugin("kernel-netlink"), "ipv4", 32, diagnostics);
     let spd_hash_v6 = spd_hash(plugin("kernel-netlink"), "ipv6", 128, diagnostics);
+    let network = network::read(section, plugin("kernel-netlink"), diagnostics);
     let rule_fwmark = fwmark(&mut Fields::new(plugin("kernel-netlink"), diagnostics));
     let mut libipsec = Fields::new(plugin("kernel-libipsec"), diagnostics);
     let esp_fwmark = fwmark(&mut libipsec);
@@ -229,6 +232,7 @@ fn read(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> StrongswanConf 
         socket_fwmark,
         rule_fwmark,
         esp_fwmark,
+        network,
         use_ipv4,
         use_ipv6,
         raw_esp,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::network::NetworkConf;
 use adit_ipsec::{GatewayId, RedirectStage};
 
 /// What strongswan.conf says to the daemon.
@@ -110,6 +111,8 @@ pub struct StrongswanConf {
     pub rule_fwmark: Option<FwMark>,
     /// Mark of the userspace data plane's packets (`plugins.kernel-libipsec.fwmark`).
     pub esp_fwmark: Option<FwMark>,
+    /// What of the host's network is used and changed.
+    pub network: NetworkConf,
     /// Serve IPv4.
     pub use_ipv4: bool,
     /// Serve IPv6.
@@ -177,6 +180,7 @@ impl Default for StrongswanConf {
             spd_hash_v6: None,
             rule_fwmark: None,
             esp_fwmark: None,
+            network: NetworkConf::default(),
             use_ipv4: true,
             use_ipv6: true,
             raw_esp: false,

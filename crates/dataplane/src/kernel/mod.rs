@@ -212,6 +212,10 @@ impl Dataplane for Kernel {
         self.book.own()
     }
 
+    fn hidden_table(&self) -> Option<u32> {
+        self.book.hidden_table()
+    }
+
     fn addresses_changed(&mut self) -> Option<Duration> {
         self.book.refresh()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use adit_linux::route::{Address, Netlink, Way};
+use adit_linux::route::{Address, Netlink, Way, Without};
 
 use super::RouteConfig;
 
@@ -13,17 +13,20 @@ use super::RouteConfig;
 pub(super) struct Here {
     addresses: Vec<Address>,
     ways: BTreeMap<IpAddr, Option<Way>>,
+    /// Interfaces that are not to be used.
+    closed: Vec<u32>,
 }
 
 impl Here {
-    pub(super) fn look(netlink: &mut Netlink) -> io::Result<Self> {
+    pub(super) fn look(netlink: &mut Netlink, config: &RouteConfig) -> io::Result<Self> {
         let mut addresses = netlink.addresses()?;
         // What a route may have as source.
         addresses.retain(|a| match a.address {
             IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local(),
             IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
         });
-        Ok(Self { addresses, ways: BTreeMap::new() })
+        let closed = netlink.links_outside(&config.interfaces)?;
+        Ok(Self { addresses, ways: BTreeMap::new(), closed })
     }
 
     /// Our addresses, in the kernel's order.
@@ -44,8 +47,8 @@ impl Here {
     pub(super) fn way(&mut self, netlink: &mut Netlink, peer: IpAddr, config: &RouteConfig) -> Option<Way> {
         let look = || {
             let own = (config.table != 0).then_some(config.table);
-            let without: Vec<u32> = own.into_iter().chain(config.ignore_tables.iter().copied()).collect();
-            netlink.way_around(peer, &without).ok()
+            let tables: Vec<u32> = own.into_iter().chain(config.ignore_tables.iter().copied()).collect();
+            netlink.way_around(peer, Without { tables: &tables, interfaces: &self.closed }).ok()
         };
         *self.ways.entry(peer).or_insert_with(look)
     }

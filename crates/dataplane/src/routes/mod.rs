@@ -96,7 +96,7 @@ impl RouteBook {
     fn apply(&mut self, dests: &[(IpAddr, u8)], peer: Option<IpAddr>, detour: bool) -> io::Result<()> {
         self.lead_around(dests, peer, detour)?;
         if !dests.is_empty() {
-            let mut here = Here::look(&mut self.netlink)?;
+            let mut here = Here::look(&mut self.netlink, &self.config)?;
             for dest in dests {
                 match self.route(*dest, &mut here) {
                     // The policies are what counts there; without its route, only the source may be another.
@@ -154,7 +154,7 @@ impl RouteBook {
             } else {
                 // The next user may prefer another source address.
                 if here.is_none() {
-                    here = Here::look(&mut self.netlink).ok();
+                    here = Here::look(&mut self.netlink, &self.config).ok();
                 }
                 if let Some(here) = &mut here {
                     let _ = self.route(dest, here);
@@ -184,7 +184,7 @@ impl RouteBook {
             }
         }
         if self.place == Place::Path {
-            let mut here = Here::look(&mut self.netlink)?;
+            let mut here = Here::look(&mut self.netlink, &self.config)?;
             for dest in dests {
                 result = result.and(self.route(dest, &mut here));
             }
@@ -195,7 +195,7 @@ impl RouteBook {
     /// Brings all routes up to date after the host's addresses or routes have changed. Returns as [`Self::mend`].
     pub(crate) fn refresh(&mut self) -> Option<Duration> {
         let again = self.mend();
-        let Ok(mut here) = Here::look(&mut self.netlink) else { return again };
+        let Ok(mut here) = Here::look(&mut self.netlink, &self.config) else { return again };
         let dests: Vec<_> = self.dests.keys().copied().collect();
         for dest in dests {
             // What does not go now may go after the next change.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use adit_ipsec::{ChildSa, EntryOptions, Mode, Selector, Shunt, ShuntPolicy, TrapPolicy};
-use adit_linux::route::Fwmark;
+use adit_linux::route::{Fwmark, Interfaces};
 
 /// Routes, rules and virtual IPs, as strongswan.conf has them.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct RouteConfig {
     pub socket_mark: Option<u32>,
     /// Tables whose routes are no ways to peers (`charon.ignore_routing_tables`).
     pub ignore_tables: Vec<u32>,
+    /// The interfaces that ways to peers may use (`charon.interfaces_use`, `interfaces_ignore`).
+    pub interfaces: Interfaces,
     /// The interface for virtual IPs (`charon.install_virtual_ip_on`), if not the one with our outer address.
     pub install_virtual_ip_on: Option<String>,
     /// Whether tunnels through an XFRM interface get routes (`charon.plugins.kernel-netlink.install_routes_xfrmi`).
@@ -47,6 +49,7 @@ impl Default for RouteConfig {
             fwmark: None,
             socket_mark: None,
             ignore_tables: Vec::new(),
+            interfaces: Interfaces::default(),
             install_virtual_ip_on: None,
             install_routes_xfrmi: false,
             journal: None,

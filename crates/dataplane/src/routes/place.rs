@@ -98,6 +98,11 @@ impl RouteBook {
         self.config.install_routes && (self.config.table != 0 || self.place == Place::Path)
     }
 
+    /// As [`Dataplane::hidden_table`](crate::Dataplane::hidden_table).
+    pub(crate) fn hidden_table(&self) -> Option<u32> {
+        Some(self.config.table).filter(|table| *table != 0 && self.place == Place::Path)
+    }
+
     /// The device that tunnels go through.
     pub(crate) const fn device(&self) -> Option<u32> {
         match self.place {

@@ -39,6 +39,16 @@ at_start! {
     "charon.routing_table" = routing_table;
     "charon.routing_table_prio" = routing_table_prio;
     "charon.install_virtual_ip" = install_virtual_ip;
+    "charon.install_virtual_ip_on" = network.install_virtual_ip_on;
+    "charon.interfaces_use" = network.interfaces_use;
+    "charon.interfaces_ignore" = network.interfaces_ignore;
+    "charon.ignore_routing_tables" = network.ignore_routing_tables;
+    "charon.process_route" = network.process_route;
+    "charon.plugins.kernel-netlink.process_rules" = network.process_rules;
+    "charon.plugins.kernel-netlink.roam_events" = network.roam_events;
+    "charon.plugins.kernel-netlink.install_routes_xfrmi" = network.install_routes_xfrmi;
+    "charon.plugins.kernel-netlink.mtu" = network.route_mtu;
+    "charon.plugins.kernel-netlink.mss" = network.route_mss;
     "charon.plugins.resolve.file" = resolve_file;
     "charon.plugins.updown.dns_handler" = updown_dns;
     "charon.plugins.vici.socket" = vici_socket;

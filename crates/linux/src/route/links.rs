@@ -40,7 +40,54 @@ pub struct LinkState {
     pub up: bool,
 }
 
+/// A choice of interfaces by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    /// If any, only these.
+    pub only: Vec<String>,
+    /// Else all but these.
+    pub not: Vec<String>,
+}
+
+impl Interfaces {
+    /// Whether all are chosen.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        self.only.is_empty() && self.not.is_empty()
+    }
+
+    /// Whether one is chosen.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|other| other == name);
+        if self.only.is_empty() { !named(&self.not) } else { named(&self.only) }
+    }
+}
+
 impl Netlink {
+    /// The interfaces that a choice leaves out.
+    ///
+    /// # Errors
+    /// As rtnetlink.
+    pub fn links_outside(&mut self, chosen: &Interfaces) -> io::Result<Vec<u32>> {
+        let mut found = Vec::new();
+        if chosen.is_all() {
+            return Ok(found);
+        }
+        self.dump(Message::GetLink(LinkMessage::default()), |message| {
+            let Message::NewLink(link) = message else { return };
+            let outside = link
+                .attributes
+                .iter()
+                .any(|attribute| matches!(attribute, LinkAttribute::IfName(name) if !chosen.allows(name)));
+            if outside {
+                found.push(link.header.index);
+            }
+        })
+        .map_err(|e| tried("listing interfaces", &e))?;
+        Ok(found)
+    }
+
     fn link(&mut self, message: LinkMessage) -> io::Result<LinkMessage> {
         match self.get(Message::GetLink(message))? {
             Message::NewLink(link) => Ok(link),

@@ -14,6 +14,21 @@ use super::routes::ip;
 use super::{Netlink, Route, Way, allow, family_of};
 use crate::sys::tried;
 
+/// What a way must not use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Without<'a> {
+    /// Tables whose rules count for nothing.
+    pub tables: &'a [u32],
+    /// Interfaces that packets must not leave by.
+    pub interfaces: &'a [u32],
+}
+
+impl Without<'_> {
+    fn allows(&self, ifindex: Option<u32>) -> bool {
+        ifindex.is_none_or(|ifindex| !self.interfaces.contains(&ifindex))
+    }
+}
+
 /// What a rule means for a packet of this host whose source is still open.
 struct Step {
     table: u32,
@@ -22,22 +37,25 @@ struct Step {
 }
 
 impl Netlink {
-    /// How the host would send to `dest` if the rules for these tables were not there.
+    /// How the host would send to `dest` if some tables and interfaces were not there.
     ///
     /// # Errors
     /// `NetworkUnreachable` when there is no route.
-    pub fn way_around(&mut self, dest: IpAddr, tables: &[u32]) -> io::Result<Way> {
+    pub fn way_around(&mut self, dest: IpAddr, without: Without<'_>) -> io::Result<Way> {
         let mark = self.mark;
         match self.ask_way(dest, mark) {
-            Ok((way, table)) if !tables.contains(&table) => return Ok(way),
+            Ok((way, table)) if !without.tables.contains(&table) && without.allows(way.ifindex) => {
+                return Ok(way);
+            }
             // Only what stands in one of the tables can have hidden a way (an unreachable route, say).
+            Err(error) if without.tables.is_empty() => return Err(error),
             Ok(_) | Err(_) => {}
         }
         for step in self.steps(dest, mark)? {
-            if tables.contains(&step.table) {
+            if without.tables.contains(&step.table) {
                 continue;
             }
-            match self.best(dest, &step)? {
+            match self.best(dest, &step, without)? {
                 Some((RouteType::Unicast, route)) => return self.way_by(dest, &route),
                 // The address of an interface of our own.
                 Some((RouteType::Local, route)) => return self.way_by(dest, &route),
@@ -63,7 +81,12 @@ impl Netlink {
     }
 
     /// The route of a table that is for `dest`: of those with the longest prefix the one with the least metric.
-    fn best(&mut self, dest: IpAddr, step: &Step) -> io::Result<Option<(RouteType, Route)>> {
+    fn best(
+        &mut self,
+        dest: IpAddr,
+        step: &Step,
+        without: Without<'_>,
+    ) -> io::Result<Option<(RouteType, Route)>> {
         let mut best: Option<(RouteType, Route)> = None;
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(dest);
@@ -79,7 +102,10 @@ impl Netlink {
             {
                 return;
             }
-            first_hop(&message, &mut route);
+            first_hop(&message, &mut route, without);
+            if !without.allows(route.ifindex) {
+                return;
+            }
             let key = |r: &Route| (std::cmp::Reverse(r.dest.1), r.metric.unwrap_or(0));
             if best.as_ref().is_none_or(|(_, other)| key(&route) < key(other)) {
                 best = Some((message.header.kind, route));
@@ -130,11 +156,12 @@ fn covers((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
     (a ^ b).checked_shr(bits - u32::from(prefix).min(bits)).unwrap_or(0) == 0
 }
 
-/// Of several next hops the first.
-fn first_hop(message: &RouteMessage, route: &mut Route) {
+/// Of several next hops the first that may be used.
+fn first_hop(message: &RouteMessage, route: &mut Route, without: Without<'_>) {
     for attribute in &message.attributes {
         let RouteAttribute::MultiPath(hops) = attribute else { continue };
-        let Some(hop) = hops.first() else { continue };
+        let usable = hops.iter().find(|hop| without.allows(Some(hop.interface_index)));
+        let Some(hop) = usable.or(hops.first()) else { continue };
         route.ifindex = Some(hop.interface_index);
         route.gateway = hop.attributes.iter().find_map(|attribute| match attribute {
             RouteAttribute::Gateway(gateway) => ip(gateway),

@@ -22,7 +22,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use detours::{Detour, Traffic};
-pub use links::{Address, LinkState};
+pub use links::{Address, Interfaces, LinkState};
+pub use lookup::Without;
 pub use routes::{ADIT_PROTOCOL, Route, RouteKind, STATIC, Way};
 pub use rules::{Fwmark, Rule};
 pub use watch::{News, Own, Watch};
