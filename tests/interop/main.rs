@@ -51,6 +51,7 @@ mod reload;
 mod switches;
 mod updown;
 mod vici_client;
+mod wireguard;
 
 /// Runs a case for `roles`, in a sandbox if need be; skips it where one of them is not there.
 fn run(module: &str, pairing: &str, roles: Roles, case: impl FnOnce(Roles)) {

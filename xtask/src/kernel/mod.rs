@@ -36,6 +36,8 @@ const SUITE: &[(&str, &str, &[&str])] = &[
     ("6.12", "adit-linux", ENCODINGS_ASIDE),
     ("6.1", "adit-linux", ENCODINGS_ASIDE),
     ("6.12", "adit-dataplane", &["kernel::"]),
+    ("6.12", "adit-gateway", &["firewall::esp"]),
+    ("6.12", LAB, &["wireguard", "by_the_kernel"]),
 ];
 
 /// These need no kernel, and are slow under emulation.

@@ -8,9 +8,11 @@
 //!   problem = <sentence>                           absent if all is well
 //!   remarks { 0 { sentence, cure } … }             chains of others that drop what comes out of tunnels
 //!   spoofed { packets, bytes }                     dropped: it only pretended to come out of a tunnel
-//!   children { <connection>/<child> { packets-in, bytes-in, packets-out, bytes-out } … }
+//!   children { <connection> { <child> { packets-in, bytes-in, packets-out, bytes-out } … } … }
 //! }
 //! ```
+
+use std::collections::BTreeMap;
 
 use adit_vici::Message;
 
@@ -38,14 +40,16 @@ pub(super) fn section(firewall: &FirewallSnapshot) -> Message {
     if let Some(Count { packets, bytes }) = firewall.spoofed {
         m.push_section("spoofed", Message::new().text("packets", packets).text("bytes", bytes));
     }
-    let mut children = Message::new();
+    let mut connections: BTreeMap<&str, Message> = BTreeMap::new();
     for it in &firewall.children {
         let fields = Message::new()
             .text("packets-in", it.came_in.packets)
             .text("bytes-in", it.came_in.bytes)
             .text("packets-out", it.went_out.packets)
             .text("bytes-out", it.went_out.bytes);
-        children.push_section(&format!("{}/{}", it.conn, it.child), fields);
+        connections.entry(&it.conn).or_default().push_section(&it.child, fields);
     }
+    let children =
+        connections.into_iter().fold(Message::new(), |m, (conn, children)| m.section(conn, children));
     m.section("children", children)
 }

@@ -223,7 +223,7 @@ mod tests {
         );
         assert!(answer.to_string().starts_with("strangers {0 {when=1795468178 peer="), "{answer}");
         let firewall = "firewall {mode=table place=inet adit restored=0 remarks {0 {sentence=it drops cure=accept it}} \
-             spoofed {packets=2 bytes=168} children {office/net {packets-in=5 bytes-in=420 packets-out=4 bytes-out=336}}}";
+             spoofed {packets=2 bytes=168} children {office {net {packets-in=5 bytes-in=420 packets-out=4 bytes-out=336}}}}";
         assert!(answer.to_string().ends_with(firewall), "{answer}");
     }
 

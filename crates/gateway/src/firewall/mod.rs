@@ -11,6 +11,8 @@
 mod changes;
 mod claims;
 pub mod dropin;
+#[cfg(test)]
+mod esp;
 mod handle;
 mod hooks;
 mod names;

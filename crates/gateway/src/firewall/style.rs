@@ -60,7 +60,12 @@ impl Style {
     /// The chains that do not depend on any child.
     pub(super) fn frame(&self) -> Vec<(&'static str, Vec<String>)> {
         let (came_in, goes_out) = (self.came_in(), self.goes_out());
-        let mut plain = vec!["meta l4proto esp accept".to_owned()];
+        let mut plain = vec![
+            "meta l4proto esp accept".to_owned(),
+            // Later fragments show no port. Without the first one, which is judged, they are nothing.
+            "fib daddr type local ip frag-off & 8191 != 0 accept".to_owned(),
+            "fib daddr type local frag frag-off != 0 accept".to_owned(),
+        ];
         // Ports that the system chooses are not known, and nobody who has a firewall has those.
         for port in self.ports.into_iter().filter(|port| *port != 0) {
             plain.push(format!("fib daddr type local udp dport {port} accept"));

@@ -27,7 +27,7 @@ fn selectors(text: &str) -> Vec<Selector> {
     text.split_whitespace().map(one).collect()
 }
 
-fn child(id: u32, name: &str, remote: &str, local: &str) -> ChildSa {
+pub(super) fn child(id: u32, name: &str, remote: &str, local: &str) -> ChildSa {
     let (conn, child) = name.split_once('/').unwrap();
     ChildSa {
         id,
@@ -67,7 +67,7 @@ fn blank() -> ChildSa {
     }
 }
 
-fn style(dataplane: &str) -> Style {
+pub(super) fn style(dataplane: &str) -> Style {
     Style::new(&StrongswanConf::default(), dataplane).unwrap()
 }
 
@@ -92,7 +92,7 @@ fn in_namespace(name: &str, work: impl FnOnce() + Send) {
     namespace.delete().unwrap();
 }
 
-fn apply(text: &str) {
+pub(super) fn apply(text: &str) {
     let ran = nft::apply(text);
     assert!(ran.result.is_ok(), "{:?}\n{text}", ran.result);
 }
@@ -285,4 +285,27 @@ fn a_file_is_written_only_when_it_changes_and_as_a_whole() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     assert!(dropin::write(&folder.path().join("no/such"), "x").is_err());
+}
+
+/// Each of its own name and network: what there is of a child is made once, and the kernel looks for nothing among all.
+#[test]
+fn thousands_of_children() {
+    in_namespace("many", || {
+        let mut table = Table::new(style("userspace"));
+        for id in 0..3000u32 {
+            let network = format!("10.{}.{}.0/24", 100 + id / 256, id % 256);
+            table.child_up(&child(id, &format!("site-{id}/net"), &network, "10.2.0.0/24 10.4.0.0/24"));
+        }
+        let before = std::time::Instant::now();
+        let whole = table.whole();
+        apply(&whole);
+        let all = before.elapsed();
+        table.child_up(&child(9999, "one/more", "10.99.0.0/16", "10.2.0.0/24"));
+        let changes = table.changes().unwrap();
+        assert!(changes.lines().count() < 12, "{changes}");
+        apply(&changes);
+        println!("3000 children {all:?}, one more {:?}", before.elapsed() - all);
+        let elements = nft::run(&["list", "map", "inet", "adit", "from4"], "").result.unwrap();
+        assert_eq!(elements.matches("goto").count(), 3001);
+    });
 }

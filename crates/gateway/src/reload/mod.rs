@@ -169,6 +169,7 @@ impl Driver {
             self.logger.line(Group::Cfg, 0, text);
         }
         self.apply_settings(&conf);
+        self.tell_firewall();
         Ok(())
     }
 
