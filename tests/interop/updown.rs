@@ -14,7 +14,7 @@ type Told = BTreeMap<String, String>;
 const STOCK: &str = "/usr/lib/ipsec/_updown";
 /// charon's plugins without the one that takes DNS servers before its scripts get them.
 const WITHOUT_RESOLVE: &str = "  load = random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey curve25519 \
-    aes sha2 sha1 hmac gcm chapoly kdf drbg gmp socket-default kernel-libipsec kernel-netlink vici updown counters attr\n";
+    aes sha2 sha1 hmac gcm chapoly kdf drbg gmp socket-default LIBIPSEC kernel-netlink vici updown counters attr\n";
 
 /// Writes a script to the world's folder that others can run.
 fn script(folder: &Path, name: &str, text: &str) -> String {
@@ -49,7 +49,7 @@ fn told(folder: &Path, end: &str) -> Vec<Told> {
 
 fn wait_for_calls(folder: &Path, calls: usize) {
     for end in ["gw", "rw"] {
-        wait_for("the scripts", Duration::from_secs(20), || (told(folder, end).len() >= calls).then_some(()));
+        wait_for("the scripts", Duration::from_secs(60), || (told(folder, end).len() >= calls).then_some(()));
     }
 }
 
@@ -57,7 +57,7 @@ fn wait_for_calls(folder: &Path, calls: usize) {
 fn a_life(roles: Roles, mut scenario: Scenario, pairs: usize, moves: bool) -> [Vec<Told>; 2] {
     let folder = logging(&mut scenario);
     let world = World::start(roles, &scenario);
-    if let Err(output) = world.rw.initiate(&world.name, "net", 20) {
+    if let Err(output) = world.rw.initiate(&world.name, "net", 120) {
         panic!("{output}");
     }
     wait_for_calls(folder.path(), pairs);
@@ -78,13 +78,13 @@ fn a_life(roles: Roles, mut scenario: Scenario, pairs: usize, moves: bool) -> [V
         changed("a rekeying of the child", &world.rw, &["--rekey", "--child", "net"]);
         changed("a rekeying of the IKE_SA", &world.rw, &["--rekey", "--ike", &world.name]);
         world.net.rw.sh("ip address add 10.1.0.77/24 dev wan; ip address del 10.1.0.2/24 dev wan");
-        wait_for("the new address", Duration::from_secs(20), || {
+        wait_for("the new address", Duration::from_secs(60), || {
             world.rw.established(&world.name).filter(|sa| sa.get("local-host") == "10.1.0.77")
         });
     }
     assert_eq!((told(folder.path(), "gw").len(), told(folder.path(), "rw").len()), (pairs, pairs));
-    let outcome = world.rw.terminate(&world.name);
-    assert!(outcome.success, "{}", outcome.all());
+    // Where charon's scripts are slow, so is its answer, and swanctl gives up; the calls tell whether it was done.
+    world.rw.terminate(&world.name);
     wait_for_calls(folder.path(), 2 * pairs);
     // What it says is in the log, of either.
     for peer in [&world.gw, &world.rw] {
@@ -137,7 +137,8 @@ fn told_as_charon_tells() {
         scenario.gw.conn.set("pools", "home, home6");
         scenario.gw.pools += "  home6 {\n    addrs = fd00:3::/112\n    dns = fd00:2::2\n  }\n";
         scenario.rw.plugins += "    updown {\n      dns_handler = yes\n    }\n";
-        scenario.rw.charon += WITHOUT_RESOLVE;
+        let libipsec = if adit_testbed::vm::inside() { "" } else { "kernel-libipsec" };
+        scenario.rw.charon += &WITHOUT_RESOLVE.replace("LIBIPSEC", libipsec);
         for end in [&mut scenario.gw, &mut scenario.rw] {
             end.conn.set("mobike", "yes");
         }
@@ -155,6 +156,93 @@ fn told_of_users_and_hosts() {
         scenario.rw.conn.remove("vips");
         scenario.gw.child().set("remote_ts", "10.1.0.2/32");
         same(&scenario, 1, false);
+    });
+}
+
+/// What an end's listing and its kernel say of marks and interfaces, each once.
+fn numbers(peer: &Peer, net: &adit_testbed::net::Namespace, name: &str) -> Vec<String> {
+    let sa = peer.established(name).unwrap_or_else(|| panic!("no SA: {}", peer.log()));
+    let child =
+        sa.children().iter().find(|child| child.get("state") == "INSTALLED").expect("a child").clone();
+    let fields = ["mark-in", "mark-mask-in", "mark-out", "mark-mask-out", "if-id-in", "if-id-out"];
+    let mut all: Vec<String> = Vec::new();
+    for (who, tree) in [("IKE_SA", &sa), ("CHILD_SA", &child)] {
+        all.extend(fields.map(|field| format!("{who} {field}={}", tree.get(field))));
+    }
+    // The kernel's entries, one a line: the policies by direction, priority and selector, the SAs by what they set.
+    let policies = net.sh("ip -o xfrm policy | grep -v 'socket' | sed 's/\\\\/ /g' | tr -s ' \t' ' '");
+    let direction = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let after =
+            |word: &str| words.iter().position(|it| *it == word).and_then(|at| words.get(at + 1)).copied();
+        ["dir", "priority", "mark", "if_id"]
+            .map(|word| format!("{word} {}", after(word).unwrap_or("-")))
+            .join(" ")
+    };
+    let mut lines: Vec<String> =
+        policies.lines().filter(|line| line.contains(" dir ")).map(direction).collect();
+    let sas = net.sh("ip -o xfrm state | sed 's/\\\\/ /g' | tr -s ' \t' ' '");
+    let marks = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let after =
+            |word: &str| words.iter().position(|it| *it == word).and_then(|at| words.get(at + 1)).copied();
+        ["mark", "output-mark", "if_id"]
+            .map(|word| format!("{word} {}", after(word).unwrap_or("-")))
+            .join(" ")
+    };
+    lines.extend(sas.lines().map(|line| format!("SA {}", marks(line))));
+    lines.sort();
+    all.extend(lines);
+    all
+}
+
+/// A tunnel with marks and interface ids, and what was told and seen of it after rekeyings.
+fn with_numbers(roles: Roles, end: usize) -> (Vec<Told>, Vec<String>) {
+    let mut scenario = Scenario::new(Auth::Psk);
+    for end in [&mut scenario.gw, &mut scenario.rw] {
+        end.conn.set("if_id_in", "%unique-dir").set("if_id_out", "%unique-dir");
+        let child =
+            end.child().set("mark_in", "%unique").set("mark_out", "%unique/0xffff").set("mark_in_sa", "yes");
+        child
+            .set("set_mark_in", "0x10/0xf0")
+            .set("priority", "1234")
+            .set("if_id_in", "42")
+            .set("policies_fwd_out", "yes");
+    }
+    let folder = logging(&mut scenario);
+    let world = World::start(roles, &scenario);
+    if let Err(output) = world.rw.initiate(&world.name, "net", 60) {
+        panic!("{output}");
+    }
+    wait_for_calls(folder.path(), 1);
+    let (peer, net) = [(&world.gw, &world.net.gw), (&world.rw, &world.net.rw)][end];
+    let before = numbers(peer, net, &world.name);
+    let spi = || peer.established(&world.name).map(|sa| sa.get("uniqueid").to_owned());
+    let ike = spi();
+    assert!(world.rw.swanctl(&["--rekey", "--ike", &world.name]).success);
+    wait_for("a rekeying", Duration::from_secs(60), || (spi().is_some() && spi() != ike).then_some(()));
+    assert_eq!(numbers(peer, net, &world.name), before, "they stay");
+    world.rw.terminate(&world.name);
+    wait_for_calls(folder.path(), 2);
+    (told(folder.path(), ["gw", "rw"][end]), before)
+}
+
+#[test]
+#[ignore = "needs the kernel of cargo xtask kernel"]
+fn marks_and_interfaces_as_charon_has_them() {
+    crate::run(module_path!(), "marks_and_interfaces_as_charon_has_them", Roles::OUR_GATEWAY, |_| {
+        for (end, roles) in [(0, Roles::OUR_GATEWAY), (1, Roles::OUR_CLIENT)] {
+            let (charon, ours) = (with_numbers(Roles::REFERENCE, end), with_numbers(roles, end));
+            assert_eq!(ours.1, charon.1);
+            let of_marks = |told: &[Told]| -> Vec<Vec<(String, String)>> {
+                let those = |name: &str| name.contains("MARK") || name.contains("IF_ID");
+                told.iter()
+                    .map(|it| it.clone().into_iter().filter(|(name, _)| those(name)).collect())
+                    .collect()
+            };
+            assert_eq!(of_marks(&ours.0), of_marks(&charon.0));
+            assert_eq!(of_marks(&ours.0)[0].len(), 4, "{:?}", ours.0);
+        }
     });
 }
 
@@ -185,7 +273,7 @@ fn stock(roles: Roles) -> [Vec<String>; 2] {
     let done = |end: &str, sign: &str| {
         calls(end).last().is_some_and(|line| line.starts_with("logger") && line.contains(sign))
     };
-    let limit = Duration::from_secs(20);
+    let limit = Duration::from_secs(60);
     assert!(
         eventually(limit, || done("gw", " + ") && done("rw", " + ")),
         "{:?} {:?}",

@@ -225,7 +225,9 @@ impl Made<'_> {
             // Forwarded packets on their way into the tunnel: where somebody drops by policy, these say they may pass. As a
             // trap's, so that a CHILD_SA for the same networks the other way round goes first.
             let through = Made { class: Class::Trap, ..*self };
-            found.push(through.policy(pair, Direction::Forward, None));
+            let mut leaving = through.policy(pair, Direction::Forward, None);
+            (leaving.mark, leaving.if_id) = (mark(self.options.mark_out), self.options.if_id_out);
+            found.push(leaving);
         }
         found
     }
