@@ -49,6 +49,7 @@ mod openiked;
 mod ours;
 mod reload;
 mod switches;
+mod tables;
 mod updown;
 mod vici_client;
 mod wireguard;
