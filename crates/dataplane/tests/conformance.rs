@@ -1,4 +1,5 @@
-//! What every data plane that carries packets does, asked of the kernel's and of the userspace one in the same words.
+//! What every data plane that carries packets does, asked of the kernel's and of the userspace one in the same words; and
+//! what the one that carries nothing does all the same.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers of tests.
 
@@ -7,7 +8,7 @@ mod lab;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use adit_dataplane::{DataplaneEvent, Kernel, Userspace};
+use adit_dataplane::{Dataplane, DataplaneEvent, Kernel, Null, Userspace};
 use adit_ipsec::{ChildSa, Limits, Mode, Selector, Shunt, ShuntPolicy, TrapPolicy, Usage};
 use lab::{Host, PATIENCE, Plane, address, both, crosses, net, planes, sa};
 
@@ -51,6 +52,24 @@ conformance![
     a_peer_that_rebinds_is_told,
     what_is_refused_leaves_nothing,
 ];
+
+/// What also a data plane that carries nothing does: it keeps its books.
+#[test]
+fn null_keeps_its_books() {
+    let mut plane = Null::new();
+    let one = lab::sa_of(1, 2, 1);
+    assert_eq!((plane.name(), plane.usage(1)), ("null", None));
+    plane.install(one.clone()).unwrap();
+    plane.install(successor(&one, 1, false)).unwrap();
+    plane.activate_outbound(2);
+    plane.update_path(2, one.remote, one.local, false);
+    plane.skip_sequence(2, 1);
+    plane.remove(1);
+    plane.remove(1);
+    assert_eq!((plane.usage(1), plane.usage(2), plane.len()), (None, Some(Usage::default()), 1));
+    plane.shutdown();
+    assert!(plane.is_empty());
+}
 
 /// An application on each host.
 fn apps<P: Plane>(a: &Host<P>, b: &Host<P>) -> (UdpSocket, UdpSocket) {

@@ -5,7 +5,7 @@
 //! one: it chooses indexes from 8 on and would have to make half a billion policies to reach ours. `ip -s xfrm policy` and
 //! `ip -s xfrm state` show both.
 
-use adit_linux::xfrm::{Direction, ESP, SaState};
+use adit_linux::xfrm::{Direction, ESP, PolicyId, Request, SaState};
 
 /// The highest octet of our numbers.
 const OURS: u32 = 0xad << 24;
@@ -24,6 +24,11 @@ pub(super) const fn policy_index(number: u32, direction: Direction) -> u32 {
 /// Whether a policy of this index was made by an aditd.
 pub(super) const fn is_our_policy(index: u32) -> bool {
     index & HIGHEST == OURS
+}
+
+/// Removes a policy by its index: the kernel finds it at once, and whatever else has its selector stays.
+pub(super) const fn delete<'a>(id: PolicyId, index: u32) -> Request<'a> {
+    Request::DeletePolicy(PolicyId { index, ..id })
 }
 
 /// The number of an SA. The kernel hashes by it: they differ.

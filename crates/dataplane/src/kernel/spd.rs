@@ -58,13 +58,6 @@ pub(super) struct Place {
     rank: Rank,
 }
 
-impl Place {
-    /// By which the kernel finds the policy there.
-    pub(super) const fn id(self) -> PolicyId {
-        self.key.id()
-    }
-}
-
 #[derive(Debug)]
 struct Entry {
     index: u32,
@@ -78,7 +71,7 @@ pub(super) enum Change {
     Add(Policy),
     /// In the place of the one that is there.
     Replace(Policy),
-    /// Nobody wants it any more.
+    /// Nobody wants it any more. By its index: the kernel finds that at once, and it is ours alone.
     Delete(PolicyId),
 }
 
@@ -122,7 +115,7 @@ impl Spd {
                 let index = entry.index;
                 self.entries.remove(&place.key);
                 self.by_index.remove(&index);
-                Some(Change::Delete(place.key.id()))
+                Some(Change::Delete(PolicyId { index, ..place.key.id() }))
             }
         }
     }
@@ -134,6 +127,12 @@ impl Spd {
         let (_, policy) = entry.users.get_mut(&place.rank)?;
         change(policy);
         first.then(|| Change::Replace(policy.clone()))
+    }
+
+    /// By which the kernel finds the policy at a place.
+    pub(super) fn id(&self, place: Place) -> Option<PolicyId> {
+        let index = self.entries.get(&place.key)?.index;
+        Some(PolicyId { index, ..place.key.id() })
     }
 
     /// What should be in the kernel under a key, if anything of ours.

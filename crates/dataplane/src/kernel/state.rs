@@ -353,7 +353,7 @@ impl State {
         }
         let used = match sa.and_then(|state| state.last_used) {
             Some(used) => used,
-            None => self.xfrm.get_policy(policy?.id()).ok()?.usage.used,
+            None => self.xfrm.get_policy(self.spd.id(policy?)?).ok()?.usage.used,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (used > 0).then(|| now.saturating_sub(Duration::from_secs(used)))
@@ -361,7 +361,8 @@ impl State {
 
     /// Removes all that is ours.
     pub(super) fn clear(&mut self) {
-        let policies: Vec<_> = self.spd.all().map(|(key, _)| Request::DeletePolicy(key.id())).collect();
+        let policies: Vec<_> =
+            self.spd.all().map(|(key, policy)| marker::delete(key.id(), policy.index)).collect();
         let _ = self.xfrm.batch(&policies);
         let sas: Vec<_> = self.children.values().flat_map(|child| [child.outbound, child.inbound]).collect();
         self.delete_sas(sas);

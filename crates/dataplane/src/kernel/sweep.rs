@@ -5,7 +5,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use adit_linux::xfrm::{self, Direction, PolicyId, Request, Reservation, Xfrm};
+use adit_linux::xfrm::{self, Direction, Request, Reservation, Xfrm};
 
 use super::larval::drop_larval;
 use super::marker;
@@ -43,7 +43,7 @@ pub(super) fn sweep(xfrm: &mut Xfrm) -> io::Result<usize> {
         if policy.direction == Direction::Out {
             asked.extend(policy.templates.iter().map(|template| (template.reqid, template.dst)));
         }
-        policies.push(policy.id());
+        policies.push(marker::delete(policy.id(), policy.index));
     })?;
     let (mut sas, mut larvals) = (Vec::new(), Vec::new());
     xfrm.each_sa(|state| {
@@ -56,8 +56,6 @@ pub(super) fn sweep(xfrm: &mut Xfrm) -> io::Result<usize> {
         }
     })?;
     let found = policies.len() + sas.len();
-    let policies: Vec<Request<'_>> =
-        policies.into_iter().map(|id: PolicyId| Request::DeletePolicy(id)).collect();
     let sas: Vec<Request<'_>> = sas.into_iter().map(Request::DeleteSa).collect();
     // Policies first: with nothing to ask for, no packet asks.
     for result in xfrm.batch(&policies).into_iter().chain(xfrm.batch(&sas)) {
