@@ -48,6 +48,7 @@ mod newer;
 mod openiked;
 mod ours;
 mod reload;
+mod side_by_side;
 mod switches;
 mod tables;
 mod updown;

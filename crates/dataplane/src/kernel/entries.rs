@@ -78,7 +78,7 @@ fn sa(child: &ChildSa, inbound: bool, pairs: &[Selector]) -> Result<Sa, String> 
         no_ecn: !child.headers.copy_ecn,
         decap_dscp: inbound && child.headers.copy_dscp.into(),
         no_encap_dscp: !inbound && !child.headers.copy_dscp.out(),
-        no_pmtu_discovery: !inbound && !child.headers.copy_df,
+        no_pmtu_discovery: !child.headers.copy_df,
         icmp: options.icmp,
         af_unspec: child.mode == Mode::Tunnel,
         ..SaFlags::default()
