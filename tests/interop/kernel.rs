@@ -55,7 +55,7 @@ fn ipv6_outside() {
     crate::run(module_path!(), "ipv6_outside", Roles::OUR_CLIENT, carry::with_ipv6_outside);
 }
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Counts the ESP packets that arrive here from now on.
 fn count_esp(namespace: &Namespace) {
@@ -118,13 +118,13 @@ fn with_expiry(roles: Roles) {
 }
 
 fn with_netem(roles: Roles) {
-    let world = World::start(roles, &Scenario::new(Auth::Psk).impatient(12));
+    let world = World::start(roles, &Scenario::new(Auth::Psk).impatient(60));
     world.unreachable_first();
     let path = "netem delay 30ms 20ms loss 5% duplicate 10% reorder 25%";
     for device in ["wan", "lan"] {
         world.net.nat.sh(&format!("tc qdisc add dev {device} root {path}"));
     }
-    world.rw.initiate(&world.name, "net", 60).unwrap_or_else(|e| panic!("{e}"));
+    world.rw.initiate(&world.name, "net", 20).unwrap_or_else(|e| panic!("{e}"));
     let said = world.net.rw.sh(&format!("ping -n -c 60 -i 0.05 -W 2 {NODE} || true"));
     let received = said.lines().filter(|line| line.contains("icmp_seq=")).count();
     assert!((30..=60).contains(&received), "{received} of 60 answers:\n{said}");

@@ -9,7 +9,7 @@ use adit_testbed::net::Network;
 use adit_testbed::pki::{Algorithm, Subject};
 use adit_testbed::{Auth, Kind, NODE, Peer, Pki, Scenario, eventually, run_case, skip, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Ours with pluto at the other end.
 struct Pair {

@@ -7,7 +7,7 @@ use adit_testbed::openiked::{OpenIked, missing};
 use adit_testbed::scenario::SECRET;
 use adit_testbed::{Auth, Kind, NODE, Peer, Scenario, run_case, skip, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Runs a case where iked is there.
 fn run(test: &str, case: impl FnOnce()) {
@@ -31,7 +31,7 @@ fn gateway() {
         let _iked = OpenIked::start(&net.gw, &folder.path().join("iked"), &conf);
         let ours = Peer::start(Kind::Adit, &net.rw, &folder.path().join("ours"), &scenario.rw);
         assert!(!net.rw.ping(NODE), "the node is reachable without a tunnel");
-        ours.initiate(&scenario.rw.name, "net", 60).unwrap_or_else(|e| panic!("{e}"));
+        ours.initiate(&scenario.rw.name, "net", 20).unwrap_or_else(|e| panic!("{e}"));
         lives(&net, &ours, &scenario.rw.name);
         assert!(ours.terminate(&scenario.rw.name).success);
         ours.wait_until_empty(LIMIT);

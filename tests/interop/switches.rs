@@ -23,7 +23,9 @@ fn none_lost(roles: Roles) {
     let (control, rekeyed) = adit_testbed::switches::run(roles, &plan);
     println!("without rekeyings:\n{control}with:\n{rekeyed}");
     assert!(rekeyed.refused.is_empty(), "{:?}", rekeyed.refused);
-    assert!(rekeyed.rekeyed.0 >= 8 && rekeyed.rekeyed.1 >= 1, "{rekeyed}");
+    // a rekeying by command can take seconds under emulation
+    let least = if vm::inside() { 3 } else { 8 };
+    assert!(rekeyed.rekeyed.0 >= least && rekeyed.rekeyed.1 >= 1, "{rekeyed}");
     let lost = |tally: &Tally| tally.flows.iter().map(|f| f.lost_at_switch + f.lost_elsewhere).sum::<usize>();
     assert_eq!(lost(&rekeyed), 0, "\n{rekeyed}");
     assert_eq!(rekeyed.flows.iter().map(|f| f.doubled).sum::<usize>(), 0, "\n{rekeyed}");

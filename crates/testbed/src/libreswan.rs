@@ -14,7 +14,7 @@ use crate::scenario::SECRET;
 use crate::wait::eventually;
 
 const PLUTO: &str = "/usr/libexec/ipsec/pluto";
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(20);
 
 /// Why it cannot run here, if it cannot.
 pub fn missing() -> Option<String> {

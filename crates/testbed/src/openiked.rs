@@ -14,7 +14,7 @@ use crate::wait::eventually;
 
 const IKED: &str = "/usr/sbin/iked";
 /// At its start the kernel tries each algorithm that it knows the name of, and loads the modules.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(40);
 /// Where its processes lock themselves in; the package makes it.
 const CHROOT: &str = "/var/lib/openiked/empty";
 

@@ -44,7 +44,7 @@ impl Kind {
 }
 
 const CHARON: &str = "/usr/sbin/charon-systemd";
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(5);
 
 /// What charon loads. kernel-libipsec must stand before kernel-netlink: the first to offer ESP wins, and kernels
@@ -193,14 +193,15 @@ impl Peer {
 
     /// Initiates a child; the error is what swanctl printed.
     pub fn initiate(&self, ike: &str, child: &str, seconds: u32) -> Result<String, String> {
-        let seconds = seconds.to_string();
+        let seconds = (seconds * vm::patience()).to_string();
         let outcome = self.swanctl(&["--initiate", "--ike", ike, "--child", child, "--timeout", &seconds]);
         if outcome.success { Ok(outcome.all()) } else { Err(outcome.all()) }
     }
 
     /// Terminates an IKE_SA by name.
     pub fn terminate(&self, ike: &str) -> Outcome {
-        self.swanctl(&["--terminate", "--ike", ike, "--timeout", "10"])
+        let seconds = (10 * vm::patience()).to_string();
+        self.swanctl(&["--terminate", "--ike", ike, "--timeout", &seconds])
     }
 
     /// Its IKE_SAs, each named after its connection.

@@ -7,6 +7,11 @@ pub fn inside() -> bool {
     std::env::var_os("ADIT_VM").is_some()
 }
 
+/// By how much a limit is longer there: emulation is slow, and the machine around it may be busy.
+pub fn patience() -> u32 {
+    if inside() { 5 } else { 1 }
+}
+
 /// What ours is told to let carry its packets: `$ADIT_DATAPLANE`, or itself, which works wherever tests run.
 pub fn dataplane() -> String {
     std::env::var("ADIT_DATAPLANE").unwrap_or_else(|_| "userspace".into())

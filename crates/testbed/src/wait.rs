@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::vm;
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Polls `condition` until it holds; false if it does not within `limit`.
 pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + limit * vm::patience();
     loop {
         let start = Instant::now();
         if condition() {

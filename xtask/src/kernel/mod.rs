@@ -7,41 +7,31 @@ mod modules;
 mod packages;
 mod payload;
 mod qemu;
+mod suite;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+pub(crate) use suite::suite;
 
 use packages::{KERNELS, Parts};
 use payload::Payload;
 use qemu::{Ended, Machine};
 
 use crate::debian::remove;
-use crate::interop::target;
+use crate::interop::{self, target};
 use crate::peers;
-use crate::report::Outcome;
 use crate::shell;
-use crate::tests;
 
 /// The tests that play whole daemons.
 const LAB: &str = "adit-interop";
 
 /// Where the newer peers are in the virtual machine.
 const PEERS: &str = "/peers";
-
-/// Tests that need a kernel with ESP: the kernel, the package, which of its tests.
-const SUITE: &[(&str, &str, &[&str])] = &[
-    ("6.12", "adit-linux", ENCODINGS_ASIDE),
-    ("6.1", "adit-linux", ENCODINGS_ASIDE),
-    ("6.12", "adit-dataplane", &["kernel::"]),
-    ("6.12", "adit-gateway", &["firewall::esp"]),
-    ("6.12", LAB, &["wireguard", "by_the_kernel"]),
-];
-
-/// These need no kernel, and are slow under emulation.
-const ENCODINGS_ASIDE: &[&str] = &["--skip", "xfrm::tests::"];
 
 /// What is run, and in what.
 pub(crate) struct Options {
@@ -52,14 +42,28 @@ pub(crate) struct Options {
     limit: Duration,
     cpus: u32,
     memory: u32,
-    /// Packages whose tests are run.
-    tests: Vec<String>,
+    /// Whose tests are run.
+    tests: Vec<Job>,
+    /// Others run beside it: what it says is shown at its end.
+    quiet: bool,
     /// Bring aditd and adit along.
     daemon: bool,
+    /// As the interop step builds them, which is faster under emulation.
+    release: bool,
     /// Bring the newer peers along.
     peers: bool,
-    /// The command, or the filter of the tests.
+    /// The command.
     words: Vec<String>,
+}
+
+/// Tests of one package.
+#[derive(Clone)]
+struct Job {
+    package: String,
+    /// Which of them: words for the executable.
+    filter: Vec<String>,
+    /// What carries our daemon's packets, where one plays.
+    dataplane: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -71,7 +75,9 @@ impl Default for Options {
             cpus: 2,
             memory: 2048,
             tests: Vec::new(),
+            quiet: false,
             daemon: false,
+            release: false,
             peers: false,
             words: Vec::new(),
         }
@@ -79,6 +85,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Do whole daemons play?
+    fn lab(&self) -> bool {
+        self.tests.iter().any(|job| job.package == LAB)
+    }
+
     /// Reads the words of the command line.
     pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
         let mut options = Self::default();
@@ -96,7 +107,10 @@ impl Options {
                 "--keep" => options.keep = true,
                 "--adit" => options.daemon = true,
                 "--peers" => options.peers = true,
-                "--tests" => options.tests.push(value()?.into()),
+                "--tests" => {
+                    let package = value()?.into();
+                    options.tests.push(Job { package, filter: Vec::new(), dataplane: None });
+                }
                 "--timeout" => options.limit = Duration::from_secs(number(value()?)?.into()),
                 "--cpus" => options.cpus = number(value()?)?,
                 "--memory" => options.memory = number(value()?)?,
@@ -106,6 +120,10 @@ impl Options {
                 }
                 _ => options.words.push((*word).into()),
             }
+        }
+        if !options.tests.is_empty() {
+            let filter = std::mem::take(&mut options.words);
+            options.tests.iter_mut().for_each(|job| job.filter.clone_from(&filter));
         }
         Ok(options)
     }
@@ -120,48 +138,22 @@ pub(crate) fn run(options: &Options) -> Result<u8, String> {
     boot(options).map(|ended| ended.code)
 }
 
-/// What `cargo xtask test` runs in virtual machines: on each kernel whether it does ESP at all, and the tests in [`SUITE`].
-pub(crate) fn suite() -> Outcome {
-    let (ready, reason) = match Parts::get() {
-        Ok(_) => (true, String::new()),
-        Err(reason) => (false, reason),
-    };
-    if !ready {
-        return Outcome::skip(format!("the virtual machine: {reason}"));
-    }
-    let mut outcome = Outcome::default();
-    for (kernel, _) in KERNELS {
-        println!("---- kernel {kernel} ----");
-        let smoke = Options { kernel, words: vec![include_str!("smoke.sh").into()], ..Options::default() };
-        outcome = outcome.and(Outcome::check(run(&smoke) == Ok(0)));
-    }
-    for &(kernel, package, filter) in SUITE {
-        println!("---- tests of {package} on {kernel} ----");
-        let words = filter.iter().map(|word| (*word).to_owned()).collect();
-        let options = Options { kernel, tests: vec![package.into()], words, ..Options::default() };
-        outcome = outcome.and(match boot(&options) {
-            Ok(ended) => tests::count(ended.code == 0, &ended.output),
-            Err(reason) => {
-                eprintln!("{reason}");
-                Outcome::check(false)
-            }
-        });
-    }
-    outcome
-}
-
 fn boot(options: &Options) -> Result<Ended, String> {
     if !payload::able() {
         return Err("`ldd` is missing (libc-bin)".into());
     }
-    let mut executables = Vec::new();
-    for package in &options.tests {
-        executables.extend(payload::build(package)?);
+    if (options.peers || options.lab()) && peers::fetch().passed == 0 {
+        return Err("the newer peers are not there".into());
     }
-    let lab = options.tests.iter().any(|package| package == LAB);
-    let programs = if options.daemon || lab { daemon()? } else { Vec::new() };
+    let mut executables = Vec::new();
+    for job in &options.tests {
+        executables.push(payload::build(&job.package)?);
+    }
+    let programs = if options.daemon || options.lab() { daemon(options.release)? } else { Vec::new() };
     let parts = Parts::get()?;
-    let folder = target().join("kernel").join(format!("run-{}", std::process::id()));
+    static RUN: AtomicU32 = AtomicU32::new(0);
+    let number = RUN.fetch_add(1, Ordering::Relaxed);
+    let folder = target().join("kernel").join(format!("run-{}-{number}", std::process::id()));
     let ended = prepare_and_run(options, &parts, &folder, &executables, &programs);
     if options.keep {
         println!("the files of this run are in {}", folder.display());
@@ -175,7 +167,7 @@ fn prepare_and_run(
     options: &Options,
     parts: &Parts,
     folder: &Path,
-    executables: &[payload::Executable],
+    executables: &[Vec<payload::Executable>],
     programs: &[PathBuf],
 ) -> io::Result<Ended> {
     remove(folder)?;
@@ -189,7 +181,7 @@ fn prepare_and_run(
         payload.export(&name.to_uppercase(), &program.display().to_string());
         payload.link(&name, program)?;
     }
-    if options.peers || options.tests.iter().any(|package| package == LAB) {
+    if options.peers || options.lab() {
         archives.push(image::peers(&peers::folder(), Path::new(PEERS))?);
         payload.export("ADIT_PEERS", PEERS);
     }
@@ -203,7 +195,7 @@ fn prepare_and_run(
     } else if executables.is_empty() {
         payload.line(&options.words.join(" "));
     } else {
-        payload.tests(executables, &options.words)?;
+        payload.tests(&options.tests, executables)?;
     }
     archives.push(payload.finish()?);
     let machine = Machine {
@@ -215,19 +207,24 @@ fn prepare_and_run(
         cpus: options.cpus,
         memory: options.memory,
         interactive,
+        quiet: options.quiet,
     };
     machine.run()
 }
 
-/// The daemon and the command: those that `$ADITD` and `$ADIT` name, or a debug build.
-fn daemon() -> Result<Vec<PathBuf>, String> {
-    let named = ["ADITD", "ADIT"].map(std::env::var_os);
-    if let [Some(aditd), Some(adit)] = named {
+/// The daemon and the command: those that `$ADITD` and `$ADIT` name, or a build of them.
+fn daemon(release: bool) -> Result<Vec<PathBuf>, String> {
+    if let [Some(aditd), Some(adit)] = ["ADITD", "ADIT"].map(std::env::var_os) {
+        return Ok(vec![aditd.into(), adit.into()]);
+    }
+    let broken = || "aditd does not build".to_owned();
+    if release {
+        let (aditd, adit) = interop::programs().ok_or_else(broken)?;
         return Ok(vec![aditd.into(), adit.into()]);
     }
     let build = ["build", "--locked", "--package", "adit", "--bins"];
     if !shell::run(Command::new(shell::cargo()).args(build)) {
-        return Err("aditd does not build".into());
+        return Err(broken());
     }
     Ok(["aditd", "adit"].map(|name| target().join("debug").join(name)).into())
 }

@@ -1,17 +1,27 @@
 //! What a run brings into the virtual machine: its command, and test executables under the paths they have here.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Job;
 use super::cpio::Archive;
 use super::packages::Parts;
 use crate::shell::{cargo, run_and_read, succeeds};
 
+/// How a job's data plane is named in what is printed.
+pub(super) const DATAPLANE: &str = "ADIT_DATAPLANE=";
+
+/// What a line begins with that says what a test did not do.
+pub(super) const SKIPPED: &str = "SKIPPED ";
+
+/// Where tests say what they did not do.
+const SKIPS: &str = "/run/skips";
+
 /// A test executable and the folder of its package.
 pub(super) struct Executable {
-    package: String,
     path: PathBuf,
     folder: PathBuf,
 }
@@ -23,6 +33,8 @@ pub(super) struct Payload<'a> {
     path: PathBuf,
     scratch: PathBuf,
     script: String,
+    /// Programs and folders that are in it.
+    brought: BTreeSet<PathBuf>,
 }
 
 impl<'a> Payload<'a> {
@@ -36,7 +48,7 @@ impl<'a> Payload<'a> {
                 script += &format!("export {name}={}\n", quoted(&value));
             }
         }
-        Ok(Self { parts, archive, path, scratch: folder.join("stripped"), script })
+        Ok(Self { parts, archive, path, scratch: folder.join("stripped"), script, brought: BTreeSet::new() })
     }
 
     /// Sets a variable of the command's environment.
@@ -90,20 +102,31 @@ impl<'a> Payload<'a> {
     }
 
     /// Test executables with the folders of their packages, and lines that run them; the last failure counts.
-    pub(super) fn tests(&mut self, executables: &[Executable], words: &[String]) -> io::Result<()> {
-        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    pub(super) fn tests(&mut self, jobs: &[Job], executables: &[Vec<Executable>]) -> io::Result<()> {
+        self.export("ADIT_SKIP_LOG", SKIPS);
         self.line("result=0");
-        for Executable { package, path, folder } in executables {
-            self.program(path)?;
-            self.archive.tree(folder, &std::path::absolute(folder)?)?;
-            let (program, folder) = (std::path::absolute(path)?, std::path::absolute(folder)?);
-            self.line(&format!(
-                "echo \"==== {package}: {} ====\"\ncd {} && CARGO_MANIFEST_DIR=$PWD {} --include-ignored {} || result=$?",
-                program.file_stem().unwrap_or_default().to_string_lossy(),
-                quoted(&folder.display().to_string()),
-                quoted(&program.display().to_string()),
-                words.join(" "),
-            ));
+        for (job, executables) in jobs.iter().zip(executables) {
+            let words: Vec<String> = job.filter.iter().map(|word| quoted(word)).collect();
+            for executable in executables {
+                let (path, folder) =
+                    (std::path::absolute(&executable.path)?, std::path::absolute(&executable.folder)?);
+                if self.brought.insert(path.clone()) {
+                    self.program(&path)?;
+                }
+                if self.brought.insert(folder.clone()) {
+                    self.archive.tree(&folder, &folder)?;
+                }
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let dataplane = job.dataplane.map(|name| format!("{DATAPLANE}{name} ")).unwrap_or_default();
+                self.line(&format!("echo '==== {dataplane}{}: {name} ===='", job.package));
+                self.line(&format!(
+                    "cd {} && {dataplane}CARGO_MANIFEST_DIR=$PWD {} --include-ignored {} || result=$?",
+                    quoted(&folder.display().to_string()),
+                    quoted(&path.display().to_string()),
+                    words.join(" "),
+                ));
+                self.line(&format!("[ ! -e {SKIPS} ] || sed 's/^/{SKIPPED}/' {SKIPS}; rm -f {SKIPS}"));
+            }
         }
         self.line("exit $result");
         Ok(())
@@ -134,7 +157,7 @@ pub(super) fn build(package: &str) -> Result<Vec<Executable>, String> {
     }
     let executable = |line: &str| {
         let path = line.trim().strip_prefix("Executable ")?.rsplit_once('(')?.1.strip_suffix(')')?;
-        Some(Executable { package: package.into(), path: path.into(), folder: folder.clone() })
+        Some(Executable { path: path.into(), folder: folder.clone() })
     };
     let found: Vec<Executable> = output.lines().filter_map(executable).collect();
     if found.is_empty() { Err(format!("{package} has no tests")) } else { Ok(found) }

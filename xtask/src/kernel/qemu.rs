@@ -31,6 +31,8 @@ pub(super) struct Machine<'a> {
     pub(super) memory: u32,
     /// The terminal is given to it; then nothing is read back.
     pub(super) interactive: bool,
+    /// What it says is not shown as it comes.
+    pub(super) quiet: bool,
 }
 
 /// How it went.
@@ -56,8 +58,8 @@ impl Machine<'_> {
         File::create(at("disk"))?.set_len(DISK)?;
         let mut child = self.spawn(&at("initrd"), &at("result"), &at("disk"))?;
         let deadline = Instant::now() + self.limit;
-        let console = child.stdout.take();
-        let output = std::thread::spawn(move || console.map(show).unwrap_or_default());
+        let (console, quiet) = (child.stdout.take(), self.quiet);
+        let output = std::thread::spawn(move || console.map(|c| read(c, quiet)).unwrap_or_default());
         // it tells the code when everything was said, and would take a second to end by itself
         let code = loop {
             let result = fs::read_to_string(at("result")).unwrap_or_default();
@@ -113,14 +115,16 @@ fn concatenate(archives: &[PathBuf], target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Shows what comes, byte by byte as it comes, and gives it back.
-fn show(mut console: impl Read) -> String {
+/// Reads to the end, and shows what comes as it comes unless that is not wanted.
+fn read(mut console: impl Read, quiet: bool) -> String {
     let (mut all, mut chunk) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = console.read(&mut chunk) {
-        // a closed terminal must not end the run
-        let mut shown = io::stdout().lock();
-        let _ = shown.write_all(&chunk[..count]).and_then(|()| shown.flush());
         all.extend_from_slice(&chunk[..count]);
+        if !quiet {
+            // a closed terminal must not end the run
+            let mut shown = io::stdout().lock();
+            let _ = shown.write_all(&chunk[..count]).and_then(|()| shown.flush());
+        }
     }
     String::from_utf8_lossy(&all).replace('\r', "")
 }
