@@ -238,6 +238,23 @@ fn redirects() {
 }
 
 #[test]
+fn xfrm_interfaces() {
+    use adit_conf::strongswan::XfrmInterfaces;
+    for (text, expected) in [
+        ("", XfrmInterfaces::No),
+        ("adit { xfrm_interfaces = connection }", XfrmInterfaces::Connection),
+        ("adit { xfrm_interfaces = shared }", XfrmInterfaces::Shared),
+    ] {
+        let (conf, diagnostics) = read(text);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        assert_eq!(conf.adit.xfrm_interfaces, expected);
+    }
+    let told = lines("adit { xfrm_interfaces = yes }");
+    let sentence = "`yes` is no value for `xfrm_interfaces`: expected no, connection or shared";
+    assert!(told.iter().any(|line| line.contains(sentence)), "{told:?}");
+}
+
+#[test]
 fn firewall() {
     use adit_conf::strongswan::{DropinConf, FirewallMode};
     assert_eq!(read("").0.adit.firewall, FirewallMode::Off);

@@ -24,7 +24,7 @@ pub use adit_linux::route::Own;
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
 pub use kernel::Kernel;
 pub use null::Null;
-pub use routes::RouteConfig;
+pub use routes::{RouteConfig, XfrmInterfaces};
 pub use userspace::{Userspace, UserspaceConfig};
 
 /// What IKE and the gateway ask of a data plane. Calls are brief and come from one thread at a time.
@@ -40,6 +40,13 @@ pub trait Dataplane: Send {
     fn serves(&self, options: &EntryOptions) -> Result<(), InstallError> {
         let _ = options;
         Ok(())
+    }
+
+    /// The number of the XFRM interface that is there for a connection's children unless they name one themselves, always
+    /// the same; 0 = they have none. It is made with the first trap or CHILD_SA that is bound to it.
+    fn if_id(&mut self, connection: &str) -> u32 {
+        let _ = connection;
+        0
     }
 
     /// Installs both directions of a CHILD_SA, with its routes.

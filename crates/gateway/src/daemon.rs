@@ -576,6 +576,7 @@ impl Daemon for Handle {
     fn plan(&self) -> Result<Vec<PlanRow>, Vec<String>> {
         let mut reading = self.files.read();
         let plan = self.call(move |d| {
+            d.give_interfaces(&mut reading);
             d.leave_out_unserved(&mut reading);
             let problems = d.problems(&reading);
             if problems.is_empty() { Ok(d.plan(&reading.wanted)) } else { Err(problems) }

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 use adit_conf::StrongswanConf;
-use adit_conf::strongswan::DataplaneKind;
+use adit_conf::strongswan::{DataplaneKind, XfrmInterfaces};
 use adit_crypto::SystemRandom;
 use adit_dataplane::{Dataplane, Kernel, Null, userspace};
 use adit_ike::{Config, Endpoint, Group, Path};
@@ -54,6 +54,10 @@ pub fn run(environment: Environment) -> Result<(), String> {
     let sockets =
         Sockets::bind(Ports { ike: conf.port, nat_t: conf.port_nat_t, mark: settings::socket_mark(&conf) })?;
     let dataplane = dataplane(&conf, &sockets, &mailbox, &logger)?;
+    if dataplane.name() != "kernel" && conf.adit.xfrm_interfaces != XfrmInterfaces::No {
+        let text = "there are no XFRM interfaces (adit.xfrm_interfaces): only the kernel data plane has them";
+        logger.line(Group::Knl, 0, text);
+    }
     let firewall = crate::firewall::start(&conf, dataplane.name(), &logger);
     let asker = firewall.as_ref().map(crate::firewall::Firewall::asker);
     let endpoint = Endpoint::new(

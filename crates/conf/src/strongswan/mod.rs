@@ -44,6 +44,7 @@ const OTHERS: [&str; 11] = [
 const ADIT_KEYS: &[&str] = &[
     "dataplane",
     "firewall",
+    "xfrm_interfaces",
     "tun",
     "mtu",
     "message_id_sync",
@@ -410,6 +411,15 @@ fn adit(section: &Section, diagnostics: &mut Vec<Diagnostic>) -> AditConf {
             default.firewall,
         ),
         dropin,
+        xfrm_interfaces: fields.word(
+            "xfrm_interfaces",
+            &[
+                ("no", XfrmInterfaces::No),
+                ("connection", XfrmInterfaces::Connection),
+                ("shared", XfrmInterfaces::Shared),
+            ],
+            default.xfrm_interfaces,
+        ),
         tun: fields
             .parsed("tun", "the name of a network device, at most 15 bytes", value::interface)
             .unwrap_or(default.tun),

@@ -306,6 +306,8 @@ pub struct AditConf {
     pub firewall: FirewallMode,
     /// The section `dropin`.
     pub dropin: DropinConf,
+    /// Which XFRM interfaces the kernel's data plane makes.
+    pub xfrm_interfaces: XfrmInterfaces,
     /// Name of the userspace data plane's device.
     pub tun: String,
     /// Its MTU; `None` (written 0) = computed from the path.
@@ -364,6 +366,7 @@ impl Default for AditConf {
             dataplane: DataplaneKind::Auto,
             firewall: FirewallMode::Off,
             dropin: DropinConf::default(),
+            xfrm_interfaces: XfrmInterfaces::No,
             tun: "adit0".to_owned(),
             mtu: None,
             message_id_sync: true,
@@ -382,6 +385,18 @@ impl Default for AditConf {
             auth_failures: 10,
         }
     }
+}
+
+/// `adit.xfrm_interfaces`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XfrmInterfaces {
+    /// None.
+    #[default]
+    No,
+    /// One for each connection whose children name none.
+    Connection,
+    /// One for all children that name none.
+    Shared,
 }
 
 /// `adit.firewall`.

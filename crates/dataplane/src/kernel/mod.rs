@@ -123,6 +123,10 @@ impl Dataplane for Kernel {
         Err(InstallError::new("SAs of one CPU each (per_cpu_sas) are not served yet"))
     }
 
+    fn if_id(&mut self, connection: &str) -> u32 {
+        self.book.if_id(connection)
+    }
+
     fn install(&mut self, sa: ChildSa) -> Result<(), InstallError> {
         self.running()?;
         self.serves(&sa.options)?;

@@ -8,7 +8,8 @@
 //! exempts our sockets and no `throw` routes are made.
 //!
 //! On the path none of this is needed: the tunnel's routes lead where the sealed packets have to go, and the policies
-//! for our sockets let those pass.
+//! for our sockets let those pass. A route through an XFRM interface is a device's again, but the kernel's sealed packets
+//! bear no mark to know them by: there are `throw` routes, and no detours.
 
 use std::io;
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use adit_linux::route::{Detour, Route, Traffic};
 
 use super::nets::{full, last, masked};
 use super::place::is_host;
-use super::{Needs, Place, RouteBook};
+use super::{Needs, RouteBook};
 use crate::InstallError;
 
 /// The outer address of a peer, or of several.
@@ -30,20 +31,22 @@ pub(super) struct Peer {
 impl RouteBook {
     /// Whether our sockets' packets must go around the table for this SA; an error if they must and cannot.
     pub(super) fn needs_detour(&self, needs: &Needs, dests: &[(IpAddr, u8)]) -> Result<bool, InstallError> {
-        if self.config.fwmark.is_some() || self.place == Place::Path {
+        let device = self.device().is_some();
+        if device && self.config.fwmark.is_some() {
             return Ok(false);
         }
+        let bound = device || (self.makes_interfaces() && needs.options.if_id_out != 0);
         let clash = dests
             .iter()
+            .filter(|_| bound)
             .find(|dest| is_host(**dest) && (needs.peer == Some(dest.0) || self.peers.contains_key(&dest.0)));
-        let clash = clash
-            .map(|(a, _)| *a)
-            .or_else(|| needs.peer.filter(|p| self.dests.contains_key(&(*p, full(*p)))));
-        let detour = clash.is_some() && self.config.socket_mark.is_some() && self.can_detour();
+        let clash = clash.map(|(a, _)| *a).or_else(|| needs.peer.filter(|p| self.leads_in(&(*p, full(*p)))));
+        let detour = clash.is_some() && device && self.config.socket_mark.is_some() && self.can_detour();
+        let cure = if device { "set a fwmark for the sockets" } else { "do without adit.xfrm_interfaces" };
         match clash.filter(|_| !detour) {
             Some(address) => Err(InstallError::new(format!(
                 "a route for {}'s traffic selector {address}/{} would also catch the IKE and ESP packets sent to \
-                 {address}; set a fwmark for the sockets, or choose other selectors",
+                 {address}; {cure}, or choose other selectors",
                 needs.name,
                 full(address)
             ))),
@@ -85,14 +88,23 @@ impl RouteBook {
 
     /// Adds the throw route for a peer, if some prefix covers it.
     pub(super) fn throw(&mut self, peer: IpAddr) -> io::Result<()> {
-        if self.place == Place::Path {
+        let device = self.device().is_some();
+        if !device && !self.makes_interfaces() {
             return Ok(());
         }
+        let covered = (0..full(peer)).any(|prefix| self.leads_in(&(masked(peer, prefix), prefix)));
+        // What the kernel seals does not carry our sockets' mark.
+        let exempt = device && self.config.fwmark.is_some();
         let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
-        let covered = (0..full(peer)).any(|prefix| self.dests.contains_key(&(masked(peer, prefix), prefix)));
-        let wanted = covered && self.config.fwmark.is_none() && state.users > 0;
+        let wanted = covered && !exempt && state.users > 0;
         if wanted == state.thrown {
             return Ok(());
+        }
+        if wanted && self.config.table == 0 {
+            return Err(io::Error::other(format!(
+                "a route through the tunnel's interface would also catch the packets to its peer {peer}; have routes in a \
+                 table of their own (charon.routing_table)"
+            )));
         }
         state.thrown = wanted;
         let route = self.throw_route(peer);

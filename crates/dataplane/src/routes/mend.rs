@@ -45,7 +45,12 @@ impl RouteBook {
     pub(crate) fn own(&self) -> Own {
         let ours = self.vips.iter().filter(|(_, vip)| !vip.foreign);
         Own {
-            interfaces: self.device().into_iter().chain(self.kept_up.iter().copied()).collect(),
+            interfaces: self
+                .device()
+                .into_iter()
+                .chain(self.kept_up.iter().copied())
+                .chain(self.own_interfaces())
+                .collect(),
             // Table main is everybody's.
             table: Some(self.config.table).filter(|table| *table != 0),
             addresses: ours.map(|(address, _)| *address).collect(),
@@ -75,6 +80,7 @@ impl RouteBook {
         let mut back = Vec::new();
         // In the order in which one needs the other. What cannot be had now is tried again after the next change.
         let _ = self.links_back(&mut back);
+        let _ = self.interfaces_back(&mut back);
         let _ = self.addresses_back(&mut back);
         let _ = self.rules_back(&mut back);
         let _ = self.routes_back(&mut back);

@@ -9,8 +9,10 @@
 
 mod around;
 mod here;
+mod interfaces;
 mod journal;
 mod mend;
+mod names;
 mod needs;
 mod nets;
 mod patience;
@@ -27,13 +29,15 @@ use std::time::Duration;
 
 use adit_linux::route::{Detour, Netlink, Route, Rule};
 
-pub use self::needs::RouteConfig;
 pub(crate) use self::needs::{Needs, Owner, Place};
+pub use self::needs::{RouteConfig, XfrmInterfaces};
 pub(crate) use self::nets::prefixes;
 
 use self::around::Peer;
 use self::here::Here;
+use self::interfaces::Interface;
 use self::journal::{Journal, Thing};
+use self::names::Numbers;
 use self::patience::Patience;
 use self::vips::Vip;
 use crate::InstallError;
@@ -44,6 +48,8 @@ struct Held {
     dests: Vec<(IpAddr, u8)>,
     /// It needs our sockets' packets to go around the table.
     detour: bool,
+    /// XFRM interfaces that it holds.
+    interfaces: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +75,9 @@ pub(crate) struct RouteBook {
     /// Interfaces of ours that are to be up.
     kept_up: BTreeSet<u32>,
     journal: Journal,
+    /// XFRM interfaces in use, by number.
+    interfaces: BTreeMap<u32, Interface>,
+    numbers: Numbers,
     patience: Patience,
     notes: Vec<String>,
 }
@@ -78,34 +87,40 @@ impl RouteBook {
     pub(crate) fn add(&mut self, owner: Owner, needs: Needs) -> Result<(), InstallError> {
         let dests = self.destinations(&needs)?;
         let detour = self.needs_detour(&needs, &dests)?;
+        let interfaces = self.hold_interfaces(&needs.options)?;
         let peer = needs.peer;
-        self.owners.insert(owner, Held { needs, dests: dests.clone(), detour });
+        self.owners.insert(owner, Held { needs, dests: dests.clone(), detour, interfaces });
         for dest in &dests {
             self.dests.entry(*dest).or_default().users.push(owner);
         }
         if let Some(peer) = peer {
             self.peers.entry(peer).or_default().users += 1;
         }
-        let result = self.apply(&dests, peer, detour);
+        let result = self.apply(owner, &dests, peer, detour);
         if result.is_err() {
             self.remove(owner);
         }
         result.map_err(InstallError::from)
     }
 
-    fn apply(&mut self, dests: &[(IpAddr, u8)], peer: Option<IpAddr>, detour: bool) -> io::Result<()> {
+    fn apply(
+        &mut self,
+        owner: Owner,
+        dests: &[(IpAddr, u8)],
+        peer: Option<IpAddr>,
+        detour: bool,
+    ) -> io::Result<()> {
         self.lead_around(dests, peer, detour)?;
         if !dests.is_empty() {
             let mut here = Here::look(&mut self.netlink, &self.config)?;
             for dest in dests {
                 match self.route(*dest, &mut here) {
                     // The policies are what counts there; without its route, only the source may be another.
-                    Err(error) if self.place == Place::Path => {
-                        self.note(format!("{error}; going on without it"))
-                    }
+                    Err(error) if !self.leads_in(dest) => self.note(format!("{error}; going on without it")),
                     result => result?,
                 }
             }
+            self.fit_interface(owner, &mut here);
         }
         Ok(())
     }
@@ -167,6 +182,7 @@ impl RouteBook {
         if held.detour {
             self.release_own();
         }
+        self.release_interfaces(&held.interfaces);
     }
 
     /// Notes that an SA has other outer addresses now.

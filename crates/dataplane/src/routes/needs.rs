@@ -33,6 +33,10 @@ pub struct RouteConfig {
     pub install_routes_xfrmi: bool,
     /// Where routes and virtual IPs are written down, to be recognised after a crash; not needed with a device.
     pub journal: Option<PathBuf>,
+    /// Which XFRM interfaces are made (`adit.xfrm_interfaces`).
+    pub xfrm_interfaces: XfrmInterfaces,
+    /// Their MTU (`adit.mtu`), if not what fits the path.
+    pub interface_mtu: Option<u32>,
     /// MTU of the routes (`charon.plugins.kernel-netlink.mtu`).
     pub mtu: Option<u32>,
     /// MSS of the routes (`charon.plugins.kernel-netlink.mss`).
@@ -53,10 +57,24 @@ impl Default for RouteConfig {
             install_virtual_ip_on: None,
             install_routes_xfrmi: false,
             journal: None,
+            xfrm_interfaces: XfrmInterfaces::No,
+            interface_mtu: None,
             mtu: None,
             mss: None,
         }
     }
+}
+
+/// Which XFRM interfaces the kernel's data plane makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XfrmInterfaces {
+    /// None: those that tunnels are bound to are the operator's.
+    #[default]
+    No,
+    /// One for each connection that names none itself, and those that are named and not there.
+    Connection,
+    /// One for all connections that name none themselves, and those that are named and not there.
+    Shared,
 }
 
 /// Where tunnels' packets are routed to, and their virtual IPs live.

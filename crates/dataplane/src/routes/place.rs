@@ -4,8 +4,11 @@
 //! the sealed packets leave by, via the next hop or the peer itself, and as source our address in the local selector, a
 //! virtual IP first. A selector with localhost in it (0.0.0.0/0) names no source. No route is made where no address of
 //! ours is in the local selector (the gateway only forwards then, and routes as it would anyway), for transport mode, for
-//! single protocols or ports. An XFRM interface's routes are the operator's, unless
-//! `charon.plugins.kernel-netlink.install_routes_xfrmi` says that they are ours. A policy that passes is a `throw` route.
+//! single protocols or ports. A policy that passes is a `throw` route.
+//!
+//! Through an XFRM interface that we make, as through a device: also for single protocols and where no address of ours is
+//! in the local selector, since what is not routed there does not meet the policies. Without `adit.xfrm_interfaces` its
+//! routes are the operator's, unless `charon.plugins.kernel-netlink.install_routes_xfrmi` says that they are ours.
 //!
 //! Of several users of one prefix the newest that gives a route has it; when it goes, the one before.
 
@@ -26,8 +29,10 @@ impl RouteBook {
     /// The prefixes that get a route.
     pub(super) fn destinations(&self, needs: &Needs) -> Result<Vec<(IpAddr, u8)>, InstallError> {
         let on_path = self.place == Place::Path;
+        let bound = on_path && needs.options.if_id_out != 0;
+        let all = !on_path || (bound && self.makes_interfaces());
         let routed: Vec<Selector> =
-            needs.remote_ts.iter().filter(|s| !on_path || covers_all(s)).copied().collect();
+            needs.remote_ts.iter().filter(|s| all || covers_all(s)).copied().collect();
         let Some(mut dests) = prefixes(&routed) else {
             return Err(InstallError::new(format!(
                 "the remote traffic selectors of {} need more than {MAX_PREFIXES} routes",
@@ -37,7 +42,7 @@ impl RouteBook {
         let never = on_path
             && (needs.mode == Mode::Transport
                 || !needs.options.policies
-                || (needs.options.if_id_out != 0 && !self.config.install_routes_xfrmi));
+                || (bound && !self.makes_interfaces() && !self.config.install_routes_xfrmi));
         if !self.routes_anything() || never {
             dests.clear();
         }
@@ -73,12 +78,13 @@ impl RouteBook {
             let passes = needs.local_ts.iter().any(|s| s.is_v4() == dest.0.is_ipv4() && covers_all(s));
             return passes.then(|| Route { protocol: STATIC, ..Route::throw(dest, table) });
         }
-        let source = path_source(needs, self.vips.keys(), dest.0, here)?;
+        let source = path_source(needs, self.vips.keys(), dest.0, here);
         let (peer, local, if_id) = (needs.peer, needs.local, needs.options.if_id_out);
         if if_id != 0 {
-            let link = self.netlink.xfrm_links().ok()?.into_iter().find(|link| link.if_id == if_id)?;
-            return Some(Route::through(dest, table, link.ifindex, source));
+            let source = if self.makes_interfaces() { source.flatten() } else { source? };
+            return Some(Route::through(dest, table, self.interface(if_id)?, source));
         }
+        let source = source?;
         let way = peer.and_then(|peer| here.way(&mut self.netlink, peer, &self.config));
         let ifindex = way.and_then(|way| way.ifindex).or_else(|| here.interface_of(local?))?;
         let mut route = Route::through(dest, table, ifindex, source);

@@ -6,6 +6,7 @@ use std::io;
 use adit_linux::route::{Netlink, Rule};
 
 use super::journal::Journal;
+use super::names::Numbers;
 use super::patience::Patience;
 use super::{Owner, Place, RouteBook, RouteConfig};
 
@@ -14,8 +15,8 @@ impl RouteBook {
     /// uses.
     ///
     /// Removes what a killed predecessor left: the rule in any number of copies, `throw` routes that carry our
-    /// mark, routes through and addresses of a device that had been persistent; on the path, what it has written down.
-    /// Then adds the rules.
+    /// mark, routes through and addresses of a device that had been persistent; on the path, XFRM interfaces and what it
+    /// has written down. Then adds the rules.
     pub(crate) fn start(config: RouteConfig, place: Place) -> io::Result<Self> {
         let mut book = Self {
             netlink: Netlink::new()?.marked(config.socket_mark),
@@ -29,6 +30,8 @@ impl RouteBook {
             detours: Vec::new(),
             kept_up: BTreeSet::new(),
             journal: Journal::default(),
+            interfaces: BTreeMap::new(),
+            numbers: Numbers::default(),
             patience: Patience::default(),
             notes: Vec::new(),
         };
@@ -38,6 +41,9 @@ impl RouteBook {
                     book.netlink.del_address(ifindex, address.address, address.prefix)?;
                 }
             }
+        }
+        if place == Place::Path {
+            book.sweep_interfaces()?;
         }
         if let (Place::Path, Some(path)) = (place, book.config.journal.clone()) {
             match Journal::start(&path, &mut book.netlink) {

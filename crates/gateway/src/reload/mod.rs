@@ -6,6 +6,7 @@
 
 mod connection;
 mod files;
+mod interfaces;
 mod leaving;
 mod plan;
 mod served;
@@ -35,6 +36,7 @@ pub(crate) use wanted::{Reading, Wanted, pool_spec, read};
 impl Driver {
     /// The first reading: what can be used is used, since nothing runs yet that could be harmed.
     pub(crate) fn load(&mut self, mut reading: Reading) {
+        self.give_interfaces(&mut reading);
         self.leave_out_unserved(&mut reading);
         self.remark(&reading.remarks);
         let unresolved = reading.unresolved.iter().map(ToString::to_string);
@@ -57,6 +59,7 @@ impl Driver {
     /// # Errors
     /// Everything that is wrong.
     pub(crate) fn reload(&mut self, mut reading: Reading) -> Result<ReloadPlan, Vec<String>> {
+        self.give_interfaces(&mut reading);
         self.leave_out_unserved(&mut reading);
         self.remark(&reading.remarks);
         let problems = self.problems(&reading);
@@ -197,7 +200,8 @@ impl Driver {
         connection: adit_conf::swanctl::Connection,
     ) -> Result<(), String> {
         let dir = &self.store.environment().swanctl_dir;
-        let new = Arc::new(map::connection(&connection, dir, self.store.replay_window)?);
+        let mut new = Arc::new(map::connection(&connection, dir, self.store.replay_window)?);
+        self.give_interface(&mut new);
         self.is_served(&connection, &new)?;
         let old = self.store.ike(&new.name).map(Arc::clone);
         if old.as_ref() == Some(&new) {

@@ -64,6 +64,7 @@ at_start! {
     "charon.plugins.kernel-libipsec.allow_peer_ts" = allow_peer_ts;
     "adit.dataplane" = adit.dataplane;
     "adit.firewall" = adit.firewall;
+    "adit.xfrm_interfaces" = adit.xfrm_interfaces;
     "adit.tun" = adit.tun;
     "adit.mtu" = adit.mtu;
 }

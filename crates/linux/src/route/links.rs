@@ -88,7 +88,7 @@ impl Netlink {
         Ok(found)
     }
 
-    fn link(&mut self, message: LinkMessage) -> io::Result<LinkMessage> {
+    pub(super) fn link(&mut self, message: LinkMessage) -> io::Result<LinkMessage> {
         match self.get(Message::GetLink(message))? {
             Message::NewLink(link) => Ok(link),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "netlink answered something else")),

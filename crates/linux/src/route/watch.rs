@@ -136,6 +136,8 @@ fn about(message: &Message, own: &Own, by_us: bool) -> News {
         Message::NewAddress(it) if is_own_address(it, own) => News::default(),
         Message::DelAddress(it) if is_own_address(it, own) => ours(!by_us),
         Message::NewAddress(_) | Message::DelAddress(_) => others,
+        // Of some changes of links the kernel does not say whose they are.
+        Message::NewLink(_) | Message::DelLink(_) if by_us => News::default(),
         Message::NewLink(it) if own.interfaces.contains(&it.header.index) => {
             ours(!it.header.flags.contains(LinkFlags::Up))
         }

@@ -104,7 +104,7 @@ impl Netlink {
         let failed =
             |e: &io::Error| tried(format_args!("adding XFRM interface {name} with if_id {if_id}"), e);
         match self.change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL) {
-            Ok(()) => self.claim(name).map_err(|e| failed(&e))?,
+            Ok(()) => return self.claimed(name).map_err(|e| failed(&e)),
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let text =
@@ -125,12 +125,16 @@ impl Netlink {
         Err(failed(&io::Error::new(io::ErrorKind::AlreadyExists, taken)))
     }
 
-    /// Writes our mark on an interface.
-    fn claim(&mut self, name: &str) -> io::Result<()> {
+    /// Writes our mark on an interface. It is asked for by itself: where there are thousands, a listing of all for each
+    /// would take hours.
+    fn claimed(&mut self, name: &str) -> io::Result<XfrmLink> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        message.attributes.push(LinkAttribute::IfAlias(ALIAS.to_owned()));
-        self.change(Message::SetLink(message), 0)
+        let mut marked = message.clone();
+        marked.attributes.push(LinkAttribute::IfAlias(ALIAS.to_owned()));
+        self.change(Message::SetLink(marked), 0)?;
+        let gone = || io::Error::new(io::ErrorKind::NotFound, "it has been taken away again");
+        XfrmLink::parse(&self.link(message)?).ok_or_else(gone)
     }
 
     /// Deletes an XFRM interface of ours; whether it was there. Others' are left alone.
