@@ -54,6 +54,7 @@ usage: cargo xtask <chore>
                                    a command (or a shell) in a virtual machine whose kernel does ESP
   kernel … --tests package… [filter]
                                    tests of these packages there
+  kernel --suite                   all that is tested there: half an hour
   peers                            unpack newer peers of theirs into target/peers; the machine stays as it is
 ";
 
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             Err(error) => return usage(&error),
         },
         ["bench", rest @ ..] => bench::run(rest),
+        ["kernel", "--suite"] => kernel::everything(),
         ["kernel", rest @ ..] => return kernel(rest),
         ["packages"] => packages::install(),
         ["peers"] => peers::fetch(),

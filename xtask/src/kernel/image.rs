@@ -68,7 +68,11 @@ pub(super) fn vmlinuz(parts: &Parts, kernel: &str) -> io::Result<PathBuf> {
 
 /// The archive of a folder of another Debian, as `at`.
 pub(super) fn peers(folder: &Path, at: &Path) -> io::Result<PathBuf> {
-    let stamp = fs::read_to_string(folder.join("packages"))?;
+    let stamp = fs::read_to_string(folder.join("packages")).map_err(|error| {
+        let text =
+            format!("{}: {error}; `cargo xtask peers` fetches them", folder.join("packages").display());
+        io::Error::new(error.kind(), text)
+    })?;
     cached("peers", &(stamp, at), |archive, _| {
         archive.file(&at.join("packages"), 0o644, &fs::read(folder.join("packages"))?)?;
         archive.tree(&folder.join("etc"), &at.join("etc"))?;

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-pub(crate) use suite::suite;
+pub(crate) use suite::{everything, suite};
 
 use packages::{KERNELS, Parts};
 use payload::Payload;
