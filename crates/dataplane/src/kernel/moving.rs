@@ -6,14 +6,21 @@
 //! used twice.
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use adit_linux::xfrm::{Encap, Error, Limit, Replay, SaId, SaState};
 
 use super::state::{Carried, State};
 
-/// Sequence numbers that an SA cannot use up between being read and being removed.
-const JUMP: u64 = 1 << 10;
+/// Packets that no SA sends in a microsecond.
+const MOST_IN_A_MICROSECOND: u64 = 100;
+
+/// Sequence numbers that an SA cannot have used up in the time between its being read and its being gone, in which we may
+/// not have run at all.
+fn jump(time: Duration) -> u64 {
+    let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    microseconds.saturating_add(1).saturating_mul(MOST_IN_A_MICROSECOND)
+}
 
 /// What became of an SA.
 pub(super) enum Made {
@@ -54,15 +61,15 @@ impl State {
         for sa in [new_in, new_out] {
             self.by_sa.insert((sa.dst, sa.spi), id);
         }
-        let mut made = self.remake(id, 0, old_in, |state| {
+        let mut made = self.remake(id, 0, old_in, |state, _| {
             (state.sa.src, state.sa.dst) = (remote.ip(), local.ip());
             state.sa.encap = encap(remote, local);
         });
         if sends {
-            let out = self.remake(id, 1, old_out, |state| {
+            let out = self.remake(id, 1, old_out, |state, jump| {
                 (state.sa.src, state.sa.dst) = (local.ip(), remote.ip());
                 state.sa.encap = encap(local, remote);
-                skip(&mut state.sa.replay, JUMP);
+                skip(&mut state.sa.replay, jump);
             });
             made = made.and(out);
         }
@@ -91,27 +98,31 @@ impl State {
             return Made::Anew;
         }
         let outbound = child.outbound;
-        match self.remake(id, 1, outbound, |state| skip(&mut state.sa.replay, by.saturating_add(JUMP))) {
+        let further = |state: &mut SaState, jump: u64| skip(&mut state.sa.replay, by.saturating_add(jump));
+        match self.remake(id, 1, outbound, further) {
             Ok(()) => Made::Anew,
             Err(error) => Made::Lost(error),
         }
     }
 
-    /// Reads an SA of a child (`way` 0 = inbound, 1 = outbound), removes it, and adds it changed.
+    /// Reads an SA of a child (`way` 0 = inbound, 1 = outbound), removes it, and adds it changed. `change` is told what may
+    /// have been sent since it was read.
     fn remake(
         &mut self,
         id: u32,
         way: usize,
         sa: SaId,
-        change: impl FnOnce(&mut SaState),
+        change: impl FnOnce(&mut SaState, u64),
     ) -> Result<(), Error> {
+        let asked = Instant::now();
         let mut state = self.xfrm.get_sa(sa)?;
         self.xfrm.delete_sa(sa)?;
+        let jump = jump(asked.elapsed());
         if let Some(carried) = self.children.get_mut(&id).and_then(|child| child.carried.get_mut(way)) {
             carried.add(&state);
         }
         what_is_left(&mut state);
-        change(&mut state);
+        change(&mut state, jump);
         let result = self.xfrm.add_sa(&state.sa);
         if result.is_err() && state.sa.offload.take().is_some() {
             // Another address may be on another card.
@@ -169,6 +180,13 @@ mod tests {
             skip(&mut state.sa.replay, u64::MAX);
             assert_eq!(state.sa.replay.position.sent, last);
         }
+    }
+
+    #[test]
+    fn the_longer_it_takes_the_more_is_jumped_over() {
+        assert_eq!(jump(Duration::ZERO), 100);
+        assert_eq!(jump(Duration::from_millis(10)), 1_000_100);
+        assert_eq!(jump(Duration::MAX), u64::MAX);
     }
 
     #[test]
