@@ -1,9 +1,9 @@
 //! ESP in the kernel: SAs and policies over XFRM netlink.
 //!
 //! In: CHILD_SAs, traps, shunts. Out: entries of the kernel's SAD and SPD, and what it tells about them. One book
-//! ([`state`]) says what should be there; control changes it on the protocol thread, and a thread of its own
-//! ([`watch`]) hears the kernel and puts back what others take away. Entries of others are never touched: ours carry a mark
-//! ([`marker`]), by which a later aditd also knows what one that was killed has left.
+//! (`state`) says what should be there; control changes it on the protocol thread, and a thread of its own
+//! (`watch`) hears the kernel and puts back what others take away. Entries of others are never touched: ours carry a mark
+//! (`marker`), by which a later aditd also knows what one that was killed has left.
 //!
 //! The kernel's SPD is ordered by priorities, computed as strongSwan does. Templates name the reqid and no SPI: the kernel
 //! then takes the newest SA of that reqid, and rekeying touches no policy.
