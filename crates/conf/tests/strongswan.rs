@@ -239,7 +239,7 @@ fn redirects() {
 
 #[test]
 fn xfrm_interfaces() {
-    use adit_conf::strongswan::XfrmInterfaces;
+    use adit_ipsec::XfrmInterfaces;
     for (text, expected) in [
         ("", XfrmInterfaces::No),
         ("adit { xfrm_interfaces = connection }", XfrmInterfaces::Connection),

@@ -24,7 +24,7 @@ pub use adit_linux::route::Own;
 pub use event::{Counters, Datagram, DataplaneEvent, DataplaneEvents, InstallError};
 pub use kernel::Kernel;
 pub use null::Null;
-pub use routes::{RouteConfig, XfrmInterfaces};
+pub use routes::RouteConfig;
 pub use userspace::{Userspace, UserspaceConfig};
 
 /// What IKE and the gateway ask of a data plane. Calls are brief and come from one thread at a time.
@@ -77,7 +77,8 @@ pub trait Dataplane: Send {
     /// What a CHILD_SA has carried; `None` if there is none of that id.
     fn usage(&self, id: u32) -> Option<Usage>;
 
-    /// Installs a trap: the first packet that matches it and no SA is reported and kept.
+    /// Installs a trap: the first packet that matches it and no SA is reported, and kept where the backend has room for
+    /// it (the kernel has none).
     ///
     /// # Errors
     /// A sentence; nothing is left installed then.

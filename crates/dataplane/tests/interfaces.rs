@@ -8,8 +8,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
 
-use adit_dataplane::{Dataplane, DataplaneEvent, Kernel, RouteConfig, XfrmInterfaces};
-use adit_ipsec::{ChildSa, EntryOptions, TrapPolicy};
+use adit_dataplane::{Dataplane, DataplaneEvent, Kernel, RouteConfig};
+use adit_ipsec::{ChildSa, EntryOptions, TrapPolicy, XfrmInterfaces};
 use adit_linux::netns::Namespace;
 use adit_linux::route::Watch;
 use lab::{Host, PATIENCE, crosses, hosts, net, sa};

@@ -4,10 +4,11 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 use adit_conf::StrongswanConf;
-use adit_conf::strongswan::{DataplaneKind, XfrmInterfaces};
+use adit_conf::strongswan::DataplaneKind;
 use adit_crypto::SystemRandom;
 use adit_dataplane::{Dataplane, Kernel, Null, userspace};
 use adit_ike::{Config, Endpoint, Group, Path};
+use adit_ipsec::XfrmInterfaces;
 use adit_linux::route::{Netlink, Watch};
 use adit_linux::xfrm::{Threshold, Xfrm};
 use adit_vici::Server;

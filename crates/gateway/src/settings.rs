@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use adit_conf::StrongswanConf;
-use adit_conf::strongswan::{self, DataplaneKind, FwMark, LogLevels, NetworkConf};
-use adit_dataplane::{RouteConfig, UserspaceConfig, XfrmInterfaces, userspace};
+use adit_conf::strongswan::{DataplaneKind, FwMark, LogLevels, NetworkConf};
+use adit_dataplane::{RouteConfig, UserspaceConfig, userspace};
 use adit_ike::Group;
 use adit_linux::route::Interfaces;
 
@@ -99,11 +99,7 @@ pub(crate) fn routes(conf: &StrongswanConf) -> RouteConfig {
             path.push(".kept");
             path.into()
         }),
-        xfrm_interfaces: match conf.adit.xfrm_interfaces {
-            strongswan::XfrmInterfaces::No => XfrmInterfaces::No,
-            strongswan::XfrmInterfaces::Connection => XfrmInterfaces::Connection,
-            strongswan::XfrmInterfaces::Shared => XfrmInterfaces::Shared,
-        },
+        xfrm_interfaces: conf.adit.xfrm_interfaces,
         interface_mtu: conf.adit.mtu,
     }
 }

@@ -69,6 +69,18 @@ pub enum PerCpu {
     Encap,
 }
 
+/// Which XFRM interfaces the kernel's data plane makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XfrmInterfaces {
+    /// None: those that tunnels are bound to are the operator's.
+    #[default]
+    No,
+    /// One for each connection that names none itself, and those that are named and not there.
+    Connection,
+    /// One for all connections that name none themselves, and those that are named and not there.
+    Shared,
+}
+
 /// How the entries of a child are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryOptions {

@@ -16,7 +16,7 @@ pub mod proposal;
 pub mod sa;
 pub mod selector;
 
-pub use entry::{EntryOptions, HwOffload, Mark, PerCpu, SetMark};
+pub use entry::{EntryOptions, HwOffload, Mark, PerCpu, SetMark, XfrmInterfaces};
 pub use gateway::GatewayId;
 pub use identity::{Identity, MatchQuality};
 pub use numbering::{Choice, IfIds, Numbering, Pair};

@@ -163,7 +163,7 @@ pub(super) fn build(package: &str) -> Result<Vec<Executable>, String> {
     if found.is_empty() { Err(format!("{package} has no tests")) } else { Ok(found) }
 }
 
-/// `path+file:///work/crates/linux#adit-linux@0.1.0` says where a package is.
+/// `path+file://FOLDER#adit-linux@0.1.0` says where a package is.
 fn folder_of(id: &str) -> Option<PathBuf> {
     let path = id.trim().strip_prefix("path+file://")?.split('#').next()?;
     Some(path.into())

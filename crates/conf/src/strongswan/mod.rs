@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adit_ipsec::RedirectStage;
+use adit_ipsec::{RedirectStage, XfrmInterfaces};
 
 use crate::diag::{Diagnostic, dedup};
 use crate::nearest;

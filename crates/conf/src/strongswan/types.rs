@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::network::NetworkConf;
-use adit_ipsec::{GatewayId, RedirectStage};
+use adit_ipsec::{GatewayId, RedirectStage, XfrmInterfaces};
 
 /// What strongswan.conf says to the daemon.
 #[derive(Debug, Clone, PartialEq)]
@@ -385,18 +385,6 @@ impl Default for AditConf {
             auth_failures: 10,
         }
     }
-}
-
-/// `adit.xfrm_interfaces`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum XfrmInterfaces {
-    /// None.
-    #[default]
-    No,
-    /// One for each connection whose children name none.
-    Connection,
-    /// One for all children that name none.
-    Shared,
 }
 
 /// `adit.firewall`.

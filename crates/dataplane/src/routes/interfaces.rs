@@ -14,13 +14,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
-use adit_ipsec::EntryOptions;
+use adit_ipsec::{EntryOptions, XfrmInterfaces};
 use adit_linux::route::{Route, XfrmLink};
 
 use super::here::Here;
 use super::journal::Thing;
 use super::names::{Numbers, SHARED};
-use super::{Held, Owner, Place, RouteBook, XfrmInterfaces};
+use super::{Held, Owner, Place, RouteBook};
 
 /// What ESP takes of a packet, in round figures: 1400 octets are left of an Ethernet's, as of the userspace device's. The
 /// kernel tells senders exactly (RFC 1191, RFC 8201); this spares them the question.

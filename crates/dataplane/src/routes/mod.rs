@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use adit_linux::route::{Detour, Netlink, Route, Rule};
 
+pub use self::needs::RouteConfig;
 pub(crate) use self::needs::{Needs, Owner, Place};
-pub use self::needs::{RouteConfig, XfrmInterfaces};
 pub(crate) use self::nets::prefixes;
 
 use self::around::Peer;

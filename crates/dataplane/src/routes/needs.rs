@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use adit_ipsec::{ChildSa, EntryOptions, Mode, Selector, Shunt, ShuntPolicy, TrapPolicy};
+use adit_ipsec::{ChildSa, EntryOptions, Mode, Selector, Shunt, ShuntPolicy, TrapPolicy, XfrmInterfaces};
 use adit_linux::route::{Fwmark, Interfaces};
 
 /// Routes, rules and virtual IPs, as strongswan.conf has them.
@@ -63,18 +63,6 @@ impl Default for RouteConfig {
             mss: None,
         }
     }
-}
-
-/// Which XFRM interfaces the kernel's data plane makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum XfrmInterfaces {
-    /// None: those that tunnels are bound to are the operator's.
-    #[default]
-    No,
-    /// One for each connection that names none itself, and those that are named and not there.
-    Connection,
-    /// One for all connections that name none themselves, and those that are named and not there.
-    Shared,
 }
 
 /// Where tunnels' packets are routed to, and their virtual IPs live.
